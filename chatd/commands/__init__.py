@@ -1,0 +1,9 @@
+"""The commands: one decorated function is one operation.
+
+The rule: an operation is synchronous and runs inside the transaction; it checks, then writes; it knows no sentence, no
+dialect, no SQL, no clock and no socket. Importing this package fills the table.
+"""
+
+from chatd.commands import account, groups, info, talk
+
+__all__ = ["account", "groups", "info", "talk"]

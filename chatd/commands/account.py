@@ -1,0 +1,542 @@
+"""Who I am: registering, logging in and out, devices, passwords, the end of an account.
+
+The rule: a password is hashed or checked on the password thread, before the transaction; the transaction checks again
+whatever may have changed meanwhile.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from ipaddress import ip_network
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from chatd import names, passwords
+from chatd.command import Settings, Slow, command
+from chatd.command import table as command_table
+from chatd.commands.leaving import go_out
+from chatd.errors import Refusal
+from chatd.model import Account, Ask, Call, Kind, Me, Reply, Turn
+from chatd.rules import Needs
+
+if TYPE_CHECKING:
+    from chatd.store import ReadTx, Tx
+
+PROTOCOL: Final = 1
+"""The version of the json dialect."""
+PEOPLE: Final = 50
+"""How many people a login is told of; programs ask for more."""
+HOUR: Final = 3600.0
+DAY_MS: Final = 86_400_000
+GUEST_MS: Final = 15_000
+"""How long after coming a guest may not be said to be connected."""
+
+
+class Checked(NamedTuple):
+    """What the password thread found: whether it was right, against which hash, and a hash to keep instead."""
+
+    right: bool
+    against: bytes | None
+    better: bytes | None
+
+
+def arrival(tx: ReadTx, account: Account, settings: Settings) -> dict[str, Any]:
+    """What somebody is told who has come in: read beside the writer, since it may be much."""
+    seq = tx.last_seq()
+    cursor = tx.cursor(account.id)
+    rooms = tx.rooms_of(account.id)
+    missed = dict(tx.missed(account.id, cursor, seq))
+    current = tx.last_room(account.id)
+    groups = [room for room in rooms if room.kind is Kind.GROUP]
+    if all(room.id != current for room in rooms):
+        current = groups[0].id if groups else 0
+    people = [(name, online) for name, online in tx.people(PEOPLE + 1) if name != account.name]
+    named = {room.id: room.name for room in rooms}
+    return {
+        "name": account.name,
+        "account": account.id,
+        "seq": seq,
+        "cursor": cursor,
+        "current": current,
+        "people": people[:PEOPLE],
+        "more_people": max(0, tx.account_count() - 1 - len(people[:PEOPLE])),
+        "rooms": [
+            {
+                "room": room.name,
+                "room_id": room.id,
+                "kind": room.kind,
+                "role": room.role.name.lower(),
+                "sealed": room.sealed,
+                "door": room.door,
+                "new": missed.get(room.id, 0),
+            }
+            for room in rooms
+            if room.kind is not Kind.INBOX
+        ],
+        "long_absence": sum(missed.values()) > settings.limits.replay_lines,
+        "missed": [(named[room], count) for room, count in missed.items() if room in named],
+        "requests": [
+            {"room": room.name, "room_id": room.id, "name": request.account.name, "at": request.at, "current": current}
+            for room, request in tx.requests_to(account.id)
+        ],
+    }
+
+
+# -- registering ------------------------------------------------------------------------------------------------------
+
+
+def _free_name(tx: ReadTx, typed: str) -> tuple[str, str]:
+    """The folded name and its look-alike key, if nobody has it."""
+    name = names.fold_account(typed)
+    key = names.skeleton(name)
+    if tx.looks_like(key):
+        free = names.suggestions(name, lambda other: tx.looks_like(names.skeleton(other)))
+        raise Refusal("NAME_TAKEN", name=typed, free=list(free))
+    return name, key
+
+
+def _may_register(tx: ReadTx, me: Me) -> None:
+    if me.account:
+        raise Refusal("LOGGED_IN", name=me.name)
+    if me.settings.registration == "closed":
+        raise Refusal("REG_CLOSED")
+    count, until = tx.tries(f"reg:{_network(me.address)}")
+    if count >= me.settings.limits.registrations_per_hour and not _exempt(me):
+        raise Refusal("THROTTLED", wait=_seconds(until - tx.now))
+
+
+def _prepare_register(
+    tx: ReadTx, me: Me, call: Call, name: str = "", password: str = "", again: str = "", **_: Any
+) -> Slow | Ask:
+    _may_register(tx, me)
+    if not name:
+        return Ask("name", "register.name", {})
+    folded = _free_name(tx, str(name))[0]
+    policy = me.settings.policy
+    if not password:
+        return Ask("password", "register.password", {"policy": _policy(me)}, secret=True)
+    if unmet := passwords.unmet(policy, str(password), folded):
+        raise Refusal("BAD_PASSWORD", unmet=list(unmet), length=policy.length)
+    if "password" in call.asked:
+        if not again:
+            return Ask("again", "register.again", {}, secret=True)
+        if again != password:
+            raise Refusal("BAD_PASSWORD", unmet=["again"], length=me.settings.policy.length)
+    cost = me.settings.bcrypt_cost
+    return Slow(lambda: passwords.hash(str(password), cost))
+
+
+def _policy(me: Me) -> dict[str, Any]:
+    policy = me.settings.policy
+    return {"length": policy.length, "capital": policy.capital, "number": policy.number}
+
+
+@command(
+    "/register [name] [password]",
+    needs=Needs.NOTHING,
+    topic="You",
+    example="/register bob",
+    prepare=_prepare_register,
+    after=arrival,
+    optional=("again", "client", "since", "later"),
+)
+def register(
+    tx: Tx, me: Me, slow: bytes, name: str, client: str = "", since: Any = None, later: str | int = "", **_: Any
+) -> Reply:
+    """Make an account. The password is asked for and never shown."""
+    _may_register(tx, me)
+    folded, key = _free_name(tx, str(name))
+    account = tx.add_account(folded, key, slow)
+    tx.count_try(f"reg:{_network(me.address)}", lambda count: HOUR)
+    return _welcome(tx, me, account, str(client), since, later=bool(later))
+
+
+# -- logging in -------------------------------------------------------------------------------------------------------
+
+
+def _keys(me: Me, name: str) -> list[tuple[str, int]]:
+    """What is counted for a try at this name from here, and how often it may be wrong."""
+    tries = me.settings.limits.login_tries
+    by_name = (f"name:{name}", tries)
+    return [by_name] if _exempt(me) else [by_name, (f"addr:{_network(me.address)}", 10 * tries)]
+
+
+def _network(address: str) -> str:
+    """What one person has of addresses: an IPv4 address, or a /64 of IPv6."""
+    return str(ip_network(f"{address}/64", strict=False)) if ":" in address else address
+
+
+def _exempt(me: Me) -> bool:
+    """Whether the limits by address hold for this connection: loopback is exempt unless configured."""
+    loopback = me.address in ("::1", "unix", "") or me.address.startswith("127.")
+    return loopback and not me.settings.limits.limit_loopback
+
+
+def _not_throttled(tx: ReadTx, me: Me, name: str) -> None:
+    for key, most in _keys(me, name):
+        count, until = tx.tries(key)
+        if count >= most:
+            raise Refusal("THROTTLED", wait=_seconds(until - tx.now))
+
+
+def _prepare_login(tx: ReadTx, me: Me, call: Call, name: str = "", password: str = "", **_: Any) -> Slow | Ask:
+    if me.account:
+        raise Refusal("LOGGED_IN", name=me.name)
+    if not name:
+        return Ask("name", "login.name", {})
+    folded = _folded(str(name))
+    _not_throttled(tx, me, folded)
+    if not password:
+        return Ask("password", "login.password", {}, secret=True)
+    known = tx.credentials(folded)
+    return _check(me, str(password), None if known is None or known.disabled else known.password)
+
+
+def _folded(typed: str) -> str:
+    """The account name this may mean; what is none stays as it is and fails like an unknown one."""
+    try:
+        return names.fold_account(typed)
+    except Refusal:
+        return typed[:64]
+
+
+def _check(me: Me, password: str, hashed: bytes | None) -> Slow:
+    """Check a password, in the same time whether there is an account or not; hash it anew where the cost has risen."""
+    cost = me.settings.bcrypt_cost
+
+    def run() -> Checked:
+        right = passwords.verify(password, hashed, cost)
+        rise = right and hashed is not None and passwords.needs_rehash(hashed, cost)
+        return Checked(right, hashed, passwords.hash(password, cost) if rise else None)
+
+    return Slow(run)
+
+
+@command(
+    "/login [name] [password]",
+    needs=Needs.NOTHING,
+    topic="You",
+    example="/login bob",
+    prepare=_prepare_login,
+    after=arrival,
+    optional=("client", "since", "later"),
+)
+def login(
+    tx: Tx, me: Me, slow: Checked, name: str, client: str = "", since: Any = None, later: str | int = "", **_: Any
+) -> Reply | Refusal:
+    """Log in. The password is asked for and never shown."""
+    folded = _folded(str(name))
+    _not_throttled(tx, me, folded)
+    known = tx.credentials(folded)
+    if not slow.right or known is None or known.password != slow.against or known.disabled:
+        return _count_miss(tx, me, folded)
+    tx.forget_tries(f"name:{folded}")
+    if slow.better is not None:
+        tx.set_password(known.account.id, slow.better)
+    return _welcome(tx, me, known.account, str(client), since, later=bool(later))
+
+
+def _count_miss(tx: Tx, me: Me, name: str) -> Refusal:
+    """Count a wrong password. Returned, not raised: the count must stay."""
+    limits = me.settings.limits
+    left, wait = limits.login_tries, 0
+    for key, most in _keys(me, name):
+        count, until = tx.count_try(key, lambda count: limits.login_wait)
+        left = min(left, most - count)
+        if count >= most:
+            wait = max(wait, _seconds(until - tx.now))
+    return Refusal("THROTTLED", wait=wait) if wait else Refusal("BAD_LOGIN", left=left)
+
+
+def _since(value: Any) -> int | None:
+    """A program's own cursor."""
+    if value is None:
+        return None
+    if not isinstance(value, int) or value < 0:
+        raise Refusal("BAD_USAGE", usage='{"do":"login","since":812}')
+    return value
+
+
+def _welcome(tx: Tx, me: Me, account: Account, client: str, since: Any, *, later: bool = False) -> Reply:
+    """A device is in: its token, who there is, which groups, and what was missed. `later`: it has the token only, and
+    comes in with it once it has said all it has to say.
+    """
+    token = secrets.token_hex(32)
+    login = tx.add_login(account.id, hash_token(token), client[:64], me.address)
+    if later:
+        return Reply("vouched", {"token": token, "name": account.name, "account": account.id})
+    return Reply("welcome", {"token": token}, Turn(account=account, login=login, since=_since(since)))
+
+
+@command("/guest <name>", needs=Needs.NOTHING, topic="", after=arrival, optional=("client",))
+def guest(tx: Tx, me: Me, name: str | int, client: str = "", **_: Any) -> Reply:
+    """Come in without an account, under a name that is yours until you go (programs; where the server allows it)."""
+    if me.account:
+        raise Refusal("LOGGED_IN", name=me.name)
+    if not me.settings.guests:
+        raise Refusal("NOT_LOGGED_IN")
+    folded, key = _free_name(tx, str(name))
+    account = tx.add_account(folded, key, None, "guest")
+    reply = _welcome(tx, me, account, str(client), None)
+    return reply._replace(fields={**reply.fields, "guest": True})
+
+
+@command("/vanish [reason...]", topic="")
+def vanish(tx: Tx, me: Me, reason: str = "") -> Reply:
+    """What becomes of a guest who has gone: out of every group, and the name is free again."""
+    if tx.kind_of(me.account) == "guest" and tx.account_by_id(me.account) is not None:
+        bow_out(tx, Account(me.account, me.name), reason[: me.settings.limits.reason_characters])
+    return Reply("done", {})
+
+
+def sweep(tx: Tx) -> None:
+    """Guests whose instance has died are gone, too."""
+    for guest in tx.lost_guests(tx.now - GUEST_MS):
+        bow_out(tx, guest)
+
+
+def bow_out(tx: Tx, guest: Account, reason: str = "") -> None:
+    """A guest is here no more. The name stands in the event, since the account will not have it any longer."""
+    for room in tx.rooms_of(guest.id):
+        if room.kind is Kind.GROUP:
+            go_out(tx, room, guest.id, reason, {"quit": True, "was": guest.name})
+    tx.append("deleted", tx.inbox(guest.id), guest.id)
+    tx.delete_account(guest.id)
+    tx.free_name(guest.id)
+
+
+@command(
+    "/hello [token]", needs=Needs.NOTHING, topic="", after=arrival, optional=("version", "client", "since", "table")
+)
+def hello(
+    tx: Tx, me: Me, token: str | int = "", version: int = PROTOCOL, table: str = "", since: Any = None, **_: Any
+) -> Reply:
+    """Say which protocol a program speaks, resume a login by its token, and get the table of commands."""
+    if version != PROTOCOL:
+        raise Refusal("BAD_USAGE", usage='{"do":"hello","version":1}')
+    fields: dict[str, Any] = {
+        "version": PROTOCOL,
+        "server": me.settings.server,
+        "node": tx.node,
+        "seq": tx.last_seq(),
+        "policy": _policy(me),
+        "message_characters": me.settings.limits.message_characters,
+    }
+    if table != "no":
+        fields["commands"] = command_table()
+    if not token:
+        return Reply("hello", fields)
+    if me.account:
+        raise Refusal("LOGGED_IN", name=me.name)
+    token = str(token)
+    held = hash_token(token)
+    found = tx.login_by_token(held, tx.now - me.settings.limits.session_days * DAY_MS)
+    if found is None:
+        raise Refusal("NOT_LOGGED_IN")
+    if tx.now - found.rotated > DAY_MS:
+        token = secrets.token_hex(32)
+        tx.rotate_login(found.id, hash_token(token), me.address)
+    else:
+        tx.use_login(found.id, held, me.address)
+    fields["token"] = token
+    return Reply("hello", fields, Turn(account=found.account, login=found.id, since=_since(since)))
+
+
+def hash_token(token: str) -> str:
+    """What the database keeps of a token: 256 random bits need no slow hash."""
+    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
+
+
+def _seconds(ms: int) -> int:
+    return max(1, -(-ms // 1000))
+
+
+# -- devices and passwords --------------------------------------------------------------------------------------------
+
+
+@command("/sessions", topic="You", read=True)
+def sessions(tx: ReadTx, me: Me) -> Reply:
+    """Where you are logged in, by number."""
+    logins = tx.logins(me.account, tx.now - me.settings.limits.session_days * DAY_MS)
+    listed = [
+        {
+            "n": number,
+            "client": entry.client,
+            "address": entry.address,
+            "created": entry.created,
+            "used": entry.used,
+            "this": entry.id == me.login,
+        }
+        for number, entry in enumerate(logins, 1)
+    ]
+    return Reply("sessions", {"sessions": listed})
+
+
+@command("/logout [which]", topic="You", example="/logout 2")
+def logout(tx: Tx, me: Me, which: str | int = "") -> Reply:
+    """Log out here, or the session of that number (see /sessions), or all of them."""
+    if which == "all":
+        count = _end_others(tx, me)
+        tx.drop_login(me.account, me.login)
+        return Reply("logged_out_all", {"count": count + 1}, Turn(logout=True))
+    if which == "":
+        tx.drop_login(me.account, me.login)
+        return Reply("logged_out", {"name": me.name}, Turn(logout=True))
+    logins = tx.logins(me.account, tx.now - me.settings.limits.session_days * DAY_MS)
+    number = int(which) if str(which).isdecimal() and len(str(which)) < 6 else 0
+    if not 1 <= number <= len(logins):
+        raise Refusal("BAD_USAGE", usage="/logout [which]")
+    gone = logins[number - 1]
+    tx.drop_login(me.account, gone.id)
+    here = gone.id == me.login
+    if not here:
+        tx.append("logged_out", tx.inbox(me.account), me.account, data={"logins": [gone.id]})
+    return Reply("logged_out_other", {"n": number, "client": gone.client}, Turn(logout=True) if here else None)
+
+
+def _prepare_password(
+    tx: ReadTx, me: Me, call: Call, old: str = "", new: str = "", again: str = "", **_: Any
+) -> Slow | Ask:
+    _not_throttled(tx, me, me.name)
+    if not old:
+        return Ask("old", "password.old", {}, secret=True)
+    if not new:
+        return Ask("new", "password.new", {"policy": _policy(me)}, secret=True)
+    if unmet := passwords.unmet(me.settings.policy, str(new), me.name):
+        raise Refusal("BAD_PASSWORD", unmet=list(unmet), length=me.settings.policy.length)
+    if "new" in call.asked:
+        if not again:
+            return Ask("again", "password.again", {}, secret=True)
+        if again != new:
+            raise Refusal("BAD_PASSWORD", unmet=["again"], length=me.settings.policy.length)
+    known = tx.credentials(me.name)
+    check = _check(me, str(old), None if known is None else known.password)
+    cost = me.settings.bcrypt_cost
+
+    def run() -> Checked:
+        checked: Checked = check.run()
+        return checked._replace(better=passwords.hash(str(new), cost) if checked.right else None)
+
+    return Slow(run)
+
+
+@command("/password [old] [new]", topic="You", prepare=_prepare_password, optional=("again",))
+def password(tx: Tx, me: Me, slow: Checked, **_: Any) -> Reply | Refusal:
+    """Change your password. Your other sessions are logged out."""
+    if refusal := _wrong(tx, me, slow):
+        return refusal
+    assert slow.better is not None
+    tx.set_password(me.account, slow.better)
+    return Reply("password_changed", {"logged_out": _end_others(tx, me)})
+
+
+def _end_others(tx: Tx, me: Me) -> int:
+    """Log every other device out, wherever it is connected: the event that says so ends it. How many there were."""
+    others = [entry.id for entry in tx.logins(me.account, 0) if entry.id != me.login]
+    if others:
+        tx.append("logged_out", tx.inbox(me.account), me.account, data={"logins": others})
+    tx.drop_logins(me.account, me.login)
+    return len(others)
+
+
+def _wrong(tx: Tx, me: Me, slow: Checked) -> Refusal | None:
+    """A wrong password of one's own is counted like one at the door: whoever sits here may not be who logged in."""
+    known = tx.credentials(me.name)
+    right = slow.right and known is not None and known.password == slow.against
+    return None if right else _count_miss(tx, me, me.name)
+
+
+def _prepare_delete(tx: ReadTx, me: Me, call: Call, password: str = "", **_: Any) -> Slow | Ask:
+    _not_throttled(tx, me, me.name)
+    if not password:
+        return Ask("password", "delete-account.password", {"name": me.name}, secret=True)
+    known = tx.credentials(me.name)
+    return _check(me, str(password), None if known is None else known.password)
+
+
+@command("/delete-account [password]", topic="You", prepare=_prepare_delete)
+def delete_account(tx: Tx, me: Me, slow: Checked, **_: Any) -> Reply | Refusal:
+    """Delete your account, after asking your password. What you wrote stays, as "deleted account"."""
+    if refusal := _wrong(tx, me, slow):
+        return refusal
+    for room in tx.rooms_of(me.account):
+        if room.kind is not Kind.GROUP:
+            continue
+        go_out(tx, room, me.account)
+    seq = tx.append("deleted", tx.inbox(me.account), me.account)
+    tx.delete_account(me.account)
+    return Reply("account_deleted", {"seq": seq}, Turn(logout=True, close=True))
+
+
+# -- what others see --------------------------------------------------------------------------------------------------
+
+
+@command("/oper <name> <password>", topic="")
+def oper(tx: Tx, me: Me, name: str | int, password: str | int) -> Reply | Refusal:
+    """Become an operator of this server for as long as this connection lasts, by the configured name and password."""
+    _not_throttled(tx, me, "oper")
+    wanted = "\0".join(me.settings.oper).encode()
+    if not all(me.settings.oper) or not secrets.compare_digest(
+        f"{name}\0{password}".encode("utf-8", "replace"), wanted
+    ):
+        return _count_miss(tx, me, "oper")
+    return Reply("oper", {}, Turn(operator=True))
+
+
+@command("/whoami", topic="You", read=True)
+def whoami(tx: ReadTx, me: Me) -> Reply:
+    """Your name, and where you are."""
+    room = tx.room(me.room, me.account) if me.room else None
+    return Reply(
+        "whoami",
+        {
+            "name": me.name,
+            "account": me.account,
+            "room": room.name if room is not None else "",
+            "role": room.role.name.lower() if room is not None else "",
+            "node": tx.node,
+        },
+    )
+
+
+@command("/whois <user>", topic="You", example="/whois bob", read=True, optional=("roles",))
+def whois(tx: ReadTx, me: Me, user: Account, roles: str | int = "") -> Reply:
+    """Who somebody is: since when, online or not, and the groups you share."""
+    mine = {room.id: room.name for room in tx.rooms_of(me.account) if room.kind is Kind.GROUP}
+    shared = [room for room in tx.rooms_of(user.id) if room.id in mine]
+    fields: dict[str, Any] = {
+        "name": user.name,
+        "account": user.id,
+        "online": tx.is_online(user.id),
+        "away": tx.away(user.id),
+        "since": tx.created(user.id),
+        "groups": [room.name for room in shared],
+    }
+    if roles:
+        fields["roles"] = {room.name: room.role.name.lower() for room in shared}
+    return Reply("whois", fields)
+
+
+@command("/away [text...]", topic="You", example="/away lunch")
+def away(tx: Tx, me: Me, text: str = "") -> Reply:
+    """Say that you are away, or, without a text, that you are back."""
+    limit = me.settings.limits.away_characters
+    if len(text) > limit:
+        raise Refusal("TOO_LONG", size=len(text), limit=limit)
+    tx.set_away(me.account, text or None)
+    return Reply("away" if text else "back", {"text": text})
+
+
+@command("/ack <seq>", topic="")
+def ack(tx: Tx, me: Me, seq: int | str) -> Reply:
+    """Everything up to this seq was shown (programs)."""
+    if not str(seq).isdecimal() or len(str(seq)) > 18:
+        raise Refusal("BAD_USAGE", usage="/ack <seq>")
+    tx.save_cursors([(me.account, min(int(seq), tx.last_seq()))])
+    return Reply("acked", {})
+
+
+@command("/quit", aliases=["/3"], needs=Needs.NOTHING, topic="You", local=True)
+def leave_server(tx: None, me: Me) -> Reply:
+    """Leave. Your groups keep you; what is said meanwhile waits for you."""
+    return Reply("bye", {}, Turn(close=True))

@@ -1,0 +1,29 @@
+"""How somebody leaves a group: by a word, with their account, or as a guest who has gone.
+
+The rule: the event is appended before the membership ends, so that the one who goes hears it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from chatd.model import Role, Room
+
+if TYPE_CHECKING:
+    from chatd.store import Tx
+
+
+def go_out(tx: Tx, room: Room, account: int, reason: str = "", data: dict[str, Any] | None = None) -> int:
+    """Somebody who is `room.role` leaves: the last one out closes the group, an owner's goes to whoever served longest.
+    The seq at which they are out.
+    """
+    last = tx.member_count(room.id) == 1
+    heir = tx.heir(room.id) if room.role is Role.OWNER and not last else None
+    seq = tx.append("closed" if last else "left", room.id, account, text=reason or None, data=data)
+    tx.end_member(room.id, account, seq)
+    if last:
+        tx.close_group(room.id)
+    if heir is not None:
+        inherited = tx.append("inherited", room.id, account, target=heir.account.id)
+        tx.set_role(room.id, heir.account.id, Role.OWNER, inherited)
+    return seq

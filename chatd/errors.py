@@ -1,0 +1,83 @@
+"""Every refusal chatd can give: a stable code and the fields its sentence needs.
+
+The rule: a refusal is *raised* anywhere below the session and *rendered* in one place. The code is for programs and
+never changes; the sentence a person reads is in `chatd.texts`, under the same code.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+CODES: Final[dict[str, frozenset[str]]] = {
+    code: frozenset(fields.split())
+    for code, fields in {
+        # who you are
+        "NAME_TAKEN": "name free",  # free: names that could be had instead
+        "BAD_NAME": "name what",  # what: "user" or "group"
+        "BAD_PASSWORD": "unmet length",  # unmet: the parts of the policy that are missing, by key (see passwords.unmet)
+        "BAD_LOGIN": "left",  # left: tries before the name or address is throttled
+        "THROTTLED": "wait",  # wait: seconds
+        "REG_CLOSED": "",
+        "NOT_LOGGED_IN": "",
+        "LOGGED_IN": "name",  # /login or /register by somebody who is in already
+        # whom and where
+        "NO_USER": "name near",  # near: the closest existing name, or ""
+        "NO_GROUP": "room near",
+        "NO_ROOM": "",  # text typed while no room is current
+        "NOT_MEMBER": "room",
+        "NOT_THERE": "name room",
+        "ALREADY": "name room",
+        "SAME_ROLE": "name room role",
+        "SELF": "",
+        "GROUPS_ONLY": "command room",  # a group's command in a conversation of two
+        "PENDING": "at admins",
+        "NO_REQUEST": "name room",
+        "NO_REQUESTS": "room",  # nobody asks at all
+        "BANNED": "room admins",
+        "IS_BANNED": "name room",  # somebody else, whom an admin wants to add or ban
+        "NOT_BANNED": "name room",
+        "INVITE_ONLY": "room admins",
+        # who may
+        "ONLY_ADMIN": "command room admins",
+        "ONLY_OWNER": "command room owner",
+        "OWNER_STAYS": "room",
+        "OWNER_SAFE": "name room",  # the owner cannot be removed or banned
+        "OPERATORS_ONLY": "command",
+        # what was sent
+        "TOO_LONG": "size limit",
+        "LINE_TOO_LONG": "size limit",  # a line past the framing bound, skipped to its end
+        "RATE": "wait",
+        "QUOTA": "size left",
+        "LIMIT": "room",
+        "GROUPS_FULL": "name limit",  # name: who is in so many groups; "" for the caller
+        "NO_FILE": "file",
+        "NO_FILES_YET": "",
+        "TICKET": "",
+        "E2E_ONLY": "room",
+        "BAD_USAGE": "usage",
+        "UNKNOWN_CMD": "command near",
+        "BAD_LINE": "",
+        "MID_REUSED": "mid",
+        "STALE": "head missing extra",
+        "SECRET_IN_LINE": "name",
+        # the server
+        "BUSY": "",
+        "DRAINING": "",
+        "INTERNAL": "ref",
+    }.items()
+}
+
+
+class Refusal(Exception):
+    """A call that is not done. Nothing was changed.
+
+    >>> Refusal("NOT_MEMBER", room="#ops").fields
+    {'room': '#ops'}
+    """
+
+    def __init__(self, code: str, /, **fields: object) -> None:
+        if CODES[code] != fields.keys():
+            raise TypeError(f"{code} wants {sorted(CODES[code])}, got {sorted(fields)}")
+        super().__init__(code, fields)
+        self.code = code
+        self.fields = fields

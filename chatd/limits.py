@@ -1,0 +1,46 @@
+"""Every number a user can meet, in one frozen record. `[limits]` of chatd.toml overrides each by its name.
+
+The rule: a bound that can refuse, delay or drop something has its number here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Sizes are in bytes unless the name says characters; times are in seconds."""
+
+    message_characters: int = 4_000
+    topic_characters: int = 300
+    reason_characters: int = 300
+    away_characters: int = 300
+    line_bytes: int = 8_192
+    json_line_bytes: int = 1_048_576
+    lines_burst: int = 60
+    lines_per_second: float = 20.0
+    waiting_lines: int = 64
+    registrations_per_hour: int = 20
+    login_tries: int = 3
+    login_wait: float = 40.0
+    login_seconds: float = 300.0
+    door_after: float = 0.3
+    nonsense_lines: int = 50
+    group_members: int = 5_000
+    sealed_devices: int = 256
+    groups_per_account: int = 500
+    group_people_at_creation: int = 100
+    history_lines: int = 50
+    history_lines_most: int = 500
+    replay_lines: int = 200
+    send_buffer_bytes: int = 65_536
+    ring_bytes: int = 8_388_608
+    passwords_waiting: int = 256
+    write_lock_seconds: float = 3.0
+    batch_calls: int = 2_000
+    session_days: int = 30
+    cursor_seconds: float = 5.0
+    proxy_header_seconds: float = 3.0
+    drain_seconds: float = 5.0
+    limit_loopback: bool = False

@@ -1,0 +1,275 @@
+"""The Twisted protocol and its factory: sockets, time-outs, the bound on what is owed to a client.
+
+The rule: nothing is allocated per connection until it is used, no timer included: one sweep serves all.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import socket
+import struct
+import termios
+from typing import Any, Final
+
+from twisted.internet import tcp
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IPushProducer
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from chatd.command import Settings
+from chatd.session import Instance, Session, State
+from chatd.wire.dialect import Dialect
+from chatd.wire.irc import Irc, is_irc
+from chatd.wire.jsonl import Json
+from chatd.wire.plain import Plain
+
+_log = Logger()
+
+SWEEP: Final = 0.1
+MOST_PARTS: Final = 512
+"""How many pieces one write gathers; the kernel's bound is 1024."""
+_LOOPBACK: Final = ("127.", "::1")
+
+
+def choose(first: bytes, settings: Settings) -> Dialect:
+    """The dialect that these first bytes are written in."""
+    if first.lstrip()[:1] == b"{":
+        return Json(settings.limits)
+    return Irc(settings) if is_irc(first) else Plain(settings.limits)
+
+
+@implementer(IHalfCloseableProtocol, IPushProducer)
+class ChatProtocol(Protocol):
+    """One socket, and its session."""
+
+    factory: ChatFactory
+
+    def __init__(self, factory: ChatFactory) -> None:
+        self.factory = factory
+        self.session: Session
+        self._socket: socket.socket | None = None
+
+    def connectionMade(self) -> None:
+        """Somebody is there."""
+        transport: Any = self.transport
+        instance = self.factory.instance
+        address = getattr(transport.getPeer(), "host", "unix")
+        loopback = address == "unix" or address.startswith(_LOOPBACK)
+        exempt = loopback and not instance.settings.limits.limit_loopback
+        secure = hasattr(transport, "getPeerCertificate")
+        self.session = Session(instance, self, address, secure=secure, exempt=exempt)
+        if isinstance(transport, tcp.Connection):
+            self._socket = transport.socket
+        transport.bufferSize = instance.settings.limits.send_buffer_bytes
+        transport.registerProducer(self, True)
+        self.factory.came(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes have come."""
+        self.session.receive(data)
+
+    def readConnectionLost(self) -> None:
+        """The client sends no more, and may still read."""
+        self.session.eof()
+
+    def writeConnectionLost(self) -> None:
+        """The client reads no more."""
+        transport: Any = self.transport
+        transport.abortConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """It is over."""
+        self._socket = None
+        self.session.lost(clean=reason.check(ConnectionDone) is not None)
+        self.factory.went(self)
+
+    # -- the session's side -------------------------------------------------------------------------------------------
+
+    def send(self, parts: list[bytes | memoryview]) -> None:
+        """Have this sent: at once by the socket where nothing waits before it, which halves the cost of a delivery.
+
+        The parts are gathered by the kernel, so that what is shared by many sessions is not copied for each. What the
+        socket does not take goes the ordinary way, which also finds out about errors.
+        """
+        transport: Any = self.transport
+        if (
+            self._socket is not None
+            and not transport.dataBuffer
+            and not transport._tempDataBuffer
+            and not transport.disconnecting
+        ):
+            try:
+                sent = self._socket.send(parts[0]) if len(parts) == 1 else self._socket.sendmsg(parts[:MOST_PARTS])
+            except OSError:
+                sent = 0
+            size = sum(map(len, parts))
+            if sent < size:
+                transport.write(b"".join(parts)[sent:])
+        else:
+            transport.write(b"".join(parts))
+
+    def delivered(self) -> bool:
+        """Whether everything sent has reached the other machine (or the proxy): nothing waits here or in the kernel."""
+        transport: Any = self.transport
+        inner: Any = getattr(transport, "transport", transport)  # under TLS, the socket's own transport
+        if not isinstance(inner, tcp.Connection):
+            return True
+        sock = getattr(inner, "socket", None)
+        if sock is None or inner.dataBuffer or inner._tempDataBuffer or getattr(transport, "_appSendBuffer", None):
+            return False
+        unsent: int = struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, b"\0\0\0\0"))[0]
+        return unsent == 0
+
+    def unread(self) -> bool:
+        """Whether something has come that was not looked at yet: this process was busy, or stood still."""
+        if self._socket is None:
+            return False
+        waiting: int = struct.unpack("i", fcntl.ioctl(self._socket, termios.FIONREAD, b"\0\0\0\0"))[0]
+        return waiting > 0
+
+    def pause_reading(self) -> None:
+        """Take nothing more for now."""
+        transport: Any = self.transport
+        transport.pauseProducing()
+
+    def resume_reading(self) -> None:
+        """Take more."""
+        transport: Any = self.transport
+        if not transport.disconnecting:
+            transport.resumeProducing()
+
+    def close(self) -> None:
+        """Flush and end."""
+        transport: Any = self.transport
+        transport.unregisterProducer()
+        transport.loseConnection()
+        self.factory.closing(self)
+
+    def abort(self) -> None:
+        """End without more ado."""
+        transport: Any = self.transport
+        transport.abortConnection()
+
+    # -- the transport's side: it is our producer's consumer ----------------------------------------------------------
+
+    def pauseProducing(self) -> None:
+        """The client reads too slowly: too much waits for it."""
+        self.session.full()
+
+    def resumeProducing(self) -> None:
+        """Nothing waits for it any more."""
+        self.session.drained()
+
+    def stopProducing(self) -> None:
+        """The connection goes; `connectionLost` says so too."""
+
+
+class ChatFactory(Factory[ChatProtocol]):
+    """All connections of this instance."""
+
+    noisy = False
+
+    def __init__(self, instance: Instance, clock: Any) -> None:
+        self.instance = instance
+        self._clock = clock
+        self.connections: set[ChatProtocol] = set()
+        self._silent: dict[ChatProtocol, float] = {}
+        self._outside: dict[ChatProtocol, float] = {}
+        self._closing: dict[ChatProtocol, float] = {}
+        self._draining = False
+        self._empty: Deferred[None] | None = None
+        self._sweeping = LoopingCall(self.sweep)
+        self._sweeping.clock = clock
+
+    def start(self) -> None:
+        """Start the sweep."""
+        self._sweeping.start(SWEEP, now=False)
+
+    def buildProtocol(self, addr: IAddress | None) -> ChatProtocol | None:
+        """A protocol for somebody new; none once this instance stops."""
+        return None if self._draining else ChatProtocol(self)
+
+    def came(self, protocol: ChatProtocol) -> None:
+        """A connection is made."""
+        now = self._clock.seconds()
+        self.connections.add(protocol)
+        self._silent[protocol] = now
+        self._outside[protocol] = now
+
+    def closing(self, protocol: ChatProtocol) -> None:
+        """A connection is to end once it is flushed."""
+        self._closing[protocol] = self._clock.seconds()
+
+    def went(self, protocol: ChatProtocol) -> None:
+        """A connection has ended."""
+        self.connections.discard(protocol)
+        for held in (self._silent, self._outside, self._closing):
+            held.pop(protocol, None)
+        if self._empty is not None and not self.connections:
+            empty, self._empty = self._empty, None
+            empty.callback(None)
+
+    def sweep(self) -> None:
+        """Put out whose time is over. Whatever fails, the next sweep comes."""
+        try:
+            self._sweep()
+        except Exception:
+            _log.failure("sweeping")
+
+    def _sweep(self) -> None:
+        """Whose time is over: the silent see the door, those who do not log in or do not go are put out."""
+        now = self._clock.seconds()
+        limits = self.instance.settings.limits
+        for protocol in _due(self._silent, now - limits.door_after):
+            if protocol.unread():
+                self._silent[protocol] = now
+            else:
+                protocol.session.greet()
+        for protocol in _due(self._outside, now - limits.login_seconds):
+            if protocol.session.account == 0 and protocol.session.state is not State.GONE:
+                protocol.session.close("slow")
+        for protocol in _due(self._closing, now - limits.drain_seconds):
+            protocol.abort()
+
+    def reload(self, settings: Settings) -> None:
+        """Go on under other settings."""
+        self.instance.settings = settings
+        for protocol in self.connections:
+            protocol.session.renew()
+
+    def drain(self) -> Deferred[None]:
+        """Tell everybody to reconnect elsewhere; fires once the last connection has ended."""
+        empty: Deferred[None] = Deferred()
+        self._draining = True
+        self._empty = empty
+        for protocol in list(self.connections):
+            protocol.session.drain()
+        if not self.connections:
+            self._empty = None
+            empty.callback(None)
+        else:
+            self._clock.callLater(self.instance.settings.limits.drain_seconds, self._abort)
+        if self._sweeping.running:
+            self._sweeping.stop()
+        return empty
+
+    def _abort(self) -> None:
+        for protocol in list(self.connections):
+            protocol.abort()
+
+
+def _due(held: dict[ChatProtocol, float], before: float) -> list[ChatProtocol]:
+    """Those who came before this time, taken out; they stand in order of time."""
+    due = []
+    for protocol, since in held.items():
+        if since > before:
+            break
+        due.append(protocol)
+    for protocol in due:
+        del held[protocol]
+    return due

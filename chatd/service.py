@@ -1,0 +1,419 @@
+"""`twistd chatd`: options, and the service that puts all parts together.
+
+The rule: this is the only file that knows everything; nothing imports it.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import signal
+import sqlite3
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar, Final, NoReturn
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks, maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.task import LoopingCall
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import ILogObserver
+from twisted.python import usage
+from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
+
+from chatd import __version__, commands  # noqa: F401  (the table fills)
+from chatd.audit import Audit, log_to
+from chatd.command import Settings
+from chatd.commands import account
+from chatd.config import Config, ConfigError, load
+from chatd.errors import Refusal
+from chatd.feed import Feed
+from chatd.model import Door
+from chatd.passwords import Policy
+from chatd.peers import Node, NodeTaken, Peers
+from chatd.protocol import ChatFactory, choose
+from chatd.proxy import is_clear_text_off_loopback, server_endpoint
+from chatd.session import Instance
+from chatd.store.database import Committed, Database
+from chatd.store.migrate import TooNew, guests, last_seq, migrate
+
+SWEEP_GUESTS: Final = 20.0
+"""Seconds between two looks for guests who are left over."""
+SWITCH_INTERVAL: Final = 0.0005
+"""Seconds. The writer's thread gives the interpreter lock up at each statement, and beside a busy reactor waits this
+long to
+get it back: measured, Python's 5 ms make commits ten times slower."""
+
+
+EXAMPLES: Final = """
+chatd: a chat daemon for people who live in a terminal.
+
+  twistd -n chatd                  serve on 127.0.0.1:8000, keep everything in
+                                   ./chatd-data; Ctrl-C ends it
+  twistd -n chatd -c FILE          with a configuration; etc/chatd.toml has all
+                                   options and what they mean
+  twistd -n chatd -c FILE --check  say what is wrong with it, and stop
+  telnet 127.0.0.1 8000            talk
+
+Several instances may share one --data folder on one machine: they are one
+server. `twistd -n chatd-cluster` starts them, with HAProxy in front.
+
+SIGTERM drains: what was accepted is worked off, clients are told, exit status
+0. SIGHUP reads the configuration again. CHATD_DATA, CHATD_LISTEN and so on in
+the environment override the file; the command line overrides both.
+"""
+
+
+class Options(usage.Options):
+    """The command line. Everything else is in chatd.toml; the environment overrides the file, the command line both."""
+
+    synopsis = "[--data DIR] [--listen WHERE]... [--config FILE]"
+    optParameters: ClassVar = [
+        ["config", "c", None, "Configuration file (TOML)."],
+        ["data", "d", None, "Folder of the database and of all else that is kept.  [default: chatd-data]"],
+        ["durability", None, None, "full: an ok survives a power cut. normal: it survives a crash.  [default: full]"],
+        ["node", None, None, "Number of this instance; 0 takes the lowest free one.  [default: 0]"],
+    ]
+    optFlags: ClassVar = [
+        ["check", None, "Check the configuration and stop."],
+        ["insecure-plaintext", None, "Listen in clear text on addresses other than loopback."],
+        ["log-json", None, "Write the log as JSON lines."],
+        ["quiet", "q", "Write the log to its file only, not to the console too."],
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self["listen"] = []
+        self.logs = self.console = False
+
+    def opt_listen(self, endpoint: str) -> None:
+        """Where to listen: an endpoint; may be given again.  [default: tcp:8000:interface=127.0.0.1]"""
+        self["listen"].append(endpoint)
+
+    opt_l = opt_listen
+
+    def getUsage(self, width: int | None = None) -> str:
+        """The options, and how they are used."""
+        return f"{super().getUsage(width)}{EXAMPLES}"
+
+    def postOptions(self) -> None:
+        """Read the configuration, so that a mistake stops twistd before anything starts."""
+        try:
+            self.loaded = self.read()
+        except ConfigError as error:
+            raise SystemExit(str(error)) from None
+        if self["check"]:
+            print(
+                f"The configuration is right. Data in {self.loaded.data}, listening on {', '.join(self.loaded.listen)}."
+            )
+            raise SystemExit(0)
+        clear = [endpoint for endpoint in self.loaded.listen if is_clear_text_off_loopback(endpoint)]
+        if clear and not self.loaded.insecure_plaintext:
+            raise SystemExit(
+                f"{clear[0]} would serve in clear text beyond this machine."
+                " Use ssl:, or allow it with --insecure-plaintext."
+            )
+        _prepare_folder(self.loaded.data)
+        parent: Any = self.parent
+        if parent is not None:
+            if parent.get("pidfile") == "twistd.pid":
+                parent["pidfile"] = None
+            own_log = parent.get("logfile") or parent.get("logger") or parent.get("syslog")
+            self.logs = not own_log
+            self.console = bool(parent.get("nodaemon")) and not self["quiet"]
+
+    def read(self) -> Config:
+        """The configuration as it stands now: file, environment, command line."""
+        given: dict[str, object] = {
+            "data": self["data"],
+            "listen": tuple(self["listen"]) or None,
+            "durability": self["durability"],
+            "node": self["node"],
+            "insecure_plaintext": bool(self["insecure-plaintext"]) or None,
+            "log.json": bool(self["log-json"]) or None,
+        }
+        return load(self["config"], os.environ, {name: value for name, value in given.items() if value is not None})
+
+
+def _prepare_folder(data: Path) -> None:
+    """Make the data folder, for this user only."""
+    try:
+        for folder in (data, data / "run", data / "log"):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SystemExit(f"Cannot make the data folder {data}: {error.strerror}.") from None
+
+
+def settings_of(config: Config) -> Settings:
+    """What operations see of the configuration."""
+    return Settings(
+        limits=config.limits,
+        policy=Policy(
+            length=config.passwords.length,
+            capital=config.passwords.capital,
+            number=config.passwords.number,
+            common=config.passwords.common,
+        ),
+        bcrypt_cost=config.accounts.bcrypt_cost,
+        registration="closed" if config.accounts.registration == "closed" else "open",
+        autocreate=config.groups.autocreate,
+        default_door=Door.OPEN if config.irc.guests else Door(config.groups.default_door),
+        operators=frozenset(config.server.operators),
+        server=config.server.name,
+        software=f"chatd-{__version__}",
+        motd=_motd(config.server.motd),
+        banner=config.server.banner,
+        guests=config.irc.guests,
+        door_password=config.irc.password,
+        oper=(config.irc.oper_name, config.irc.oper_password),
+    )
+
+
+def _motd(path: Path | None) -> tuple[str, ...]:
+    """The message of the day; none where its file cannot be read."""
+    try:
+        return () if path is None else tuple(path.read_text("utf-8", "replace").splitlines())
+    except OSError as error:
+        print(f"The message of the day is not shown: {path}: {error.strerror}", flush=True)
+        return ()
+
+
+def now_ms() -> int:
+    """The time of day in ms."""
+    return time.time_ns() // 1_000_000
+
+
+class PasswordThread:
+    """The one thread on which passwords are hashed and checked, and the bounded queue before it."""
+
+    def __init__(self, reactor: Any, most: int) -> None:
+        self._reactor = reactor
+        self._most = most
+        self._pool = ThreadPool(1, 1, "passwords")
+        self._waiting: deque[tuple[Callable[[], Any], Deferred[Any]]] = deque()
+        self._busy = False
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._pool.start()
+
+    def run(self, do: Callable[[], Any]) -> Deferred[Any]:
+        """Have this done; BUSY where too many wait already."""
+        result: Deferred[Any] = Deferred()
+        if len(self._waiting) >= self._most:
+            result.errback(Failure(Refusal("BUSY")))
+            return result
+        self._waiting.append((do, result))
+        self._next()
+        return result
+
+    def _next(self) -> None:
+        if self._waiting and not self._busy:
+            self._busy = True
+            do, result = self._waiting.popleft()
+            deferToThreadPool(self._reactor, self._pool, do).addBoth(self._done, result)
+
+    def _done(self, outcome: Any, result: Deferred[Any]) -> None:
+        self._busy = False
+        result.callback(outcome)  # a Failure goes the way of errors
+        self._next()
+
+    def refuse(self) -> None:
+        """This instance stops: who waits is told at once."""
+        waiting, self._waiting = self._waiting, deque()
+        for _, result in waiting:
+            result.errback(Failure(Refusal("DRAINING")))
+
+    def stop(self) -> None:
+        """Stop the thread."""
+        self._pool.stop()
+
+
+class ChatService(Service):
+    """One instance of chatd."""
+
+    def __init__(self, options: Options, reactor: Any) -> None:
+        self._options = options
+        self._config = options.loaded
+        self._reactor = reactor
+        self._ports: list[Any] = []
+        self._sweeping = LoopingCall(self._sweep)
+        self._sweeping.clock = reactor
+        self._passwords = PasswordThread(reactor, options.loaded.limits.passwords_waiting)
+        self._stopping = False
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Take a node number, and have the application log to our file unless twistd was told where to log."""
+        super().setServiceParent(parent)  # type: ignore[no-untyped-call]
+        try:
+            self._node = Node(self._config.data / "run", self._config.node)
+            if self._options.logs:
+                observer = log_to(self._config, self._node.number, console=self._options.console)
+                parent.setComponent(ILogObserver, observer)
+        except (NodeTaken, OSError) as error:
+            raise SystemExit(f"chatd cannot start: {error}") from None
+
+    def startService(self) -> None:
+        """Open the database, listen, and say so."""
+        super().startService()  # type: ignore[no-untyped-call]
+        try:
+            self._start()
+        except (TooNew, sqlite3.Error, OSError, CannotListenError) as error:
+            self._give_up(f"chatd cannot start: {error}")
+
+    def _give_up(self, why: str) -> NoReturn:
+        """Say why, also where the log goes to its file only, and end: threads that run would keep the process."""
+        if hasattr(self, "db"):
+            self.db.close()
+            self._passwords.stop()
+        if not self._options.console:
+            print(why, file=sys.__stderr__, flush=True)
+        raise SystemExit(why) from None
+
+    def _start(self) -> None:
+        sys.setswitchinterval(SWITCH_INTERVAL)
+        # A shell's usual 1024 open files would be as many people.
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        config = self._config
+        data = config.data
+        migrate(data)
+        self.feed = Feed(config.limits.ring_bytes)
+        self.db = Database(
+            data,
+            durability="normal" if config.durability == "normal" else "full",
+            node=self._node.number,
+            clock=now_ms,
+            position=lambda: self.feed.position,
+            committed=self._committed,
+            reactor=self._reactor,
+            batch=config.limits.batch_calls,
+            lock_seconds=config.limits.write_lock_seconds,
+            soon=lambda do: self._reactor.callLater(0, do),
+        )
+        self.feed.start(self.db, last_seq(data))
+        self.feed.routing.guests.update(guests(data))
+        self.peers = Peers(
+            self._reactor, self.db, self.feed, data / "run", self._node.number, config.limits.cursor_seconds
+        )
+        audit = Audit(addresses=config.log.addresses)
+        self.feed.observers.append(audit.happened)
+        instance = Instance(
+            db=self.db,
+            feed=self.feed,
+            settings=settings_of(config),
+            presence=self.peers,
+            audit=audit,
+            slowly=self._passwords.run,
+            later=lambda do: self._reactor.callLater(0, do),
+            dialects=choose,
+        )
+        self.factory = ChatFactory(instance, self._reactor)
+        self._listen()  # nobody is heard before the reactor runs
+        self.db.start()
+        self._passwords.start()
+        self.peers.start()
+        self.factory.start()
+        if config.irc.guests:
+            self._sweeping.start(SWEEP_GUESTS, now=False)
+        self._reactor.callWhenRunning(self._ready)
+
+    def _listen(self) -> None:
+        for description in self._config.listen:
+            try:
+                endpoint = server_endpoint(
+                    self._reactor,
+                    description,
+                    self._config.trusted_proxies,
+                    self._config.limits.proxy_header_seconds,
+                )
+            except (ValueError, KeyError, TypeError) as error:
+                self._give_up(f"chatd cannot listen on {description}: {error or 'that is no endpoint'}")
+            failures: list[Failure] = []
+            endpoint.listen(self.factory).addCallbacks(self._ports.append, failures.append)
+            if failures:
+                self._give_up(f"chatd cannot listen on {description}: {failures[0].getErrorMessage()}")
+
+    def _ready(self) -> None:
+        """Listening, and running. twistd would end by the signal that stopped it; a drained instance exits 0."""
+        for number, do in ((signal.SIGTERM, self._stop), (signal.SIGINT, self._stop), (signal.SIGHUP, self._reload)):
+            signal.signal(number, lambda *_, do=do: self._reactor.callFromThread(do))
+        gc.collect()
+        gc.freeze()
+        # What is made here is nearly all freed by its count; a collection walks the ring and every session for nothing.
+        gc.set_threshold(100_000, 20, 100)
+        print(self._greeting(), file=sys.__stdout__, flush=True)
+
+    def _stop(self) -> None:
+        """End; to be asked again while it drains changes nothing."""
+        if not self._stopping:
+            self._stopping = True
+            self._reactor.stop()
+
+    def _greeting(self) -> str:
+        where = []
+        for port in self._ports:
+            host = port.getHost()
+            where.append(f"{host.host}:{host.port}" if hasattr(host, "port") else os.fsdecode(host.name))
+        line = f"chatd ready on {', '.join(where)}   data {_shown(self._config.data)}"
+        first = self._ports[0].getHost()
+        if self._config.listen[0].startswith("tcp:"):
+            line += f"   telnet {first.host} {first.port}"
+            chat = Path(sys.argv[0]).with_name("chat")
+            if chat.exists():
+                line += f", or {_shown(chat)}"
+        return line
+
+    def _committed(self, committed: Committed) -> None:
+        self.feed.commit(committed)
+        if committed.origins:
+            self.peers.wake()
+
+    def _sweep(self) -> Deferred[None]:
+        """See out the guests whose instance has died."""
+        return self.db.write(account.sweep).addErrback(lambda failure: None)
+
+    def _reload(self) -> None:
+        """Read the configuration again; what can change while running, changes."""
+        try:
+            self._config = self._options.read()
+        except ConfigError as error:
+            print(f"The configuration is not read again: {error}", flush=True)
+            return
+        self.factory.reload(settings_of(self._config))
+
+    @inlineCallbacks
+    def stopService(self) -> Any:
+        """Drain: accept nobody, work off what was accepted, tell everybody, lose nothing."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        if self._sweeping.running:
+            self._sweeping.stop()
+        yield gatherResults([maybeDeferred(port.stopListening) for port in self._ports])
+        self._passwords.refuse()
+        yield self.factory.drain()
+        yield self.peers.stop()
+        yield self.db.close()
+        self._passwords.stop()
+        self._node.release()
+
+
+def _shown(path: Path) -> str:
+    """A path as short as it can be said from here."""
+    try:
+        inside = path.absolute().relative_to(Path.cwd())
+    except ValueError:
+        return str(path)
+    return f"./{inside}" if path.name != "chat" else str(inside)
+
+
+def makeService(options: Options) -> ChatService:
+    """What twistd asks for."""
+    from twisted.internet import reactor
+
+    return ChatService(options, reactor)

@@ -1,0 +1,1071 @@
+"""One connection without its socket: lines in order, questions, answers, errors.
+
+The rule: a session's calls take effect in the order sent. Only light calls (`say`) are pipelined, so that one sender
+is not limited to one message a commit; every other call is a barrier: the next line is read when it is answered. A
+refusal is written in one place, here.
+
+A connection's life is this table and nothing else:
+
+    state      input      next       what is true then
+    undecided  line       door       the first line, however late, chose the dialect
+    door       login      behind     somebody is here; the log is followed from where they left off
+    behind     caught_up  in         everything is heard live
+    in         full       behind     too slow a reader: only a place in the log is kept, the rest waits there
+    in,behind  logout     door       nobody is here again
+    any        close      closing    what was accepted is worked off and flushed, then the connection ends
+    any        lost       gone       the connection has ended
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Final, NamedTuple, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from chatd import command
+from chatd.command import Settings, Slow
+from chatd.errors import Refusal
+from chatd.feed import Feed
+from chatd.model import Account, Ask, Call, Event, Me, Reply, Room, Turn
+from chatd.store import Tx
+from chatd.store.database import Database
+from chatd.wire.dialect import Dialect
+from chatd.wire.framing import Overlong
+
+_log = Logger()
+
+
+class State(Enum):
+    """Where a connection is in its life."""
+
+    UNDECIDED = "undecided"
+    DOOR = "door"
+    BEHIND = "behind"
+    IN = "in"
+    CLOSING = "closing"
+    GONE = "gone"
+
+
+_OPEN: Final = (State.UNDECIDED, State.DOOR, State.BEHIND, State.IN)
+
+TRANSITIONS: Final[dict[tuple[State, str], State]] = {
+    (State.UNDECIDED, "line"): State.DOOR,
+    (State.DOOR, "login"): State.BEHIND,
+    (State.BEHIND, "caught_up"): State.IN,
+    (State.IN, "full"): State.BEHIND,
+    (State.IN, "logout"): State.DOOR,
+    (State.BEHIND, "logout"): State.DOOR,
+    **{(state, "close"): State.CLOSING for state in _OPEN},
+    **{(state, "lost"): State.GONE for state in (*_OPEN, State.CLOSING)},
+}
+
+ASK_AGAIN: Final = {"BAD_PASSWORD": "password", "NAME_TAKEN": "name", "BAD_NAME": "name"}
+"""After these refusals of an answer to a question, the question is put again; three misses end it."""
+MISSES: Final = 3
+TELNET: Final = b"\xff"
+"""With this byte telnet's commands begin, and no line of any dialect."""
+TURN: Final = 1000
+"""How many lines of one session are looked at before it is the others' turn."""
+ENDING: Final = frozenset({"logged_out", "deleted"})
+"""Kinds of events, in an account's own inbox, that end sessions."""
+AT_ONCE: Final = 10
+"""How many passwords of one address wait for the password thread at once: one address cannot keep all others out."""
+NONSENSE: Final = frozenset({"UNKNOWN_CMD", "BAD_LINE", "LINE_TOO_LONG"})
+
+
+class Question(NamedTuple):
+    """What is missing, and what to call with it."""
+
+    call: Call
+    ask: Ask
+
+
+class Refused(NamedTuple):
+    """A line that asks for nothing that can be done: its handle, and why. Told in its turn, like any answer."""
+
+    ref: Any
+    refusal: Refusal
+
+
+class Connection(Protocol):
+    """The socket, as the session needs it."""
+
+    def send(self, parts: list[bytes | memoryview]) -> None:
+        """Have this sent, one part behind the other."""
+
+    def pause_reading(self) -> None:
+        """Take nothing more for now."""
+
+    def resume_reading(self) -> None:
+        """Take more."""
+
+    def delivered(self) -> bool:
+        """Whether everything sent has reached the other side's machine."""
+
+    def close(self) -> None:
+        """Flush and end."""
+
+
+class Presence(Protocol):
+    """Who is connected to this instance."""
+
+    def arrive(self, session: Session) -> None:
+        """Somebody has logged in."""
+
+    def depart(self, session: Session) -> None:
+        """Somebody's session has ended."""
+
+
+class Audit(Protocol):
+    """The log that an operator reads."""
+
+    def connected(self, session: Session) -> None:
+        """Somebody has logged in."""
+
+    def disconnected(self, session: Session, why: str) -> None:
+        """Somebody's session has ended."""
+
+    def refused(self, session: Session, verb: str, refusal: Refusal) -> None:
+        """A call was refused."""
+
+
+@dataclass(slots=True)
+class Instance:
+    """What all sessions of this process share. The settings may be replaced while it runs."""
+
+    db: Database
+    feed: Feed
+    settings: Settings
+    presence: Presence
+    audit: Audit
+    slowly: Callable[[Callable[[], Any]], Deferred[Any]]
+    """Run on the password thread."""
+    later: Callable[[Callable[[], Any]], Any]
+    """Run at the end of this reactor turn."""
+    dialects: Callable[[bytes, Settings], Dialect]
+    """The dialect that a first line is written in."""
+    seconds: Callable[[], float] = time.monotonic
+    """A clock that is never set back."""
+    waiting: set[Session] = field(default_factory=set)
+    """The sessions with lines that are accepted and not begun."""
+    trying: Counter[str] = field(default_factory=Counter)
+    """How many passwords wait for the password thread, by address."""
+
+
+class Session:
+    """One connection. Its socket is a `Connection`; its events come from the feed."""
+
+    __slots__ = (
+        "_asked_at_door",
+        "_barrier",
+        "_bound",
+        "_call",
+        "_connection",
+        "_drained",
+        "_ending",
+        "_flying",
+        "_follow",
+        "_greeted",
+        "_me",
+        "_misses",
+        "_nonsense",
+        "_paused",
+        "_pinging",
+        "_place",
+        "_pong",
+        "_pumping",
+        "_put",
+        "_question",
+        "_queue",
+        "_stamp",
+        "_taken",
+        "_tokens",
+        "_told",
+        "_wants",
+        "_watched",
+        "account",
+        "address",
+        "dialect",
+        "echo",
+        "exempt",
+        "focus",
+        "focused",
+        "guest",
+        "instance",
+        "login",
+        "name",
+        "operator",
+        "out",
+        "picky",
+        "saved",
+        "secure",
+        "shape",
+        "since",
+        "state",
+    )
+
+    def __init__(self, instance: Instance, connection: Connection, address: str, *, secure: bool, exempt: bool) -> None:
+        self.instance = instance
+        self._connection = connection
+        self.address = address
+        self.secure = secure
+        self.exempt = exempt
+        self.state = State.UNDECIDED
+        self.dialect: Dialect | None = None
+        self.shape = ""
+        self.focused = self.echo = self.picky = self.guest = self.operator = False
+        self.account = self.login = self.focus = 0
+        self.name = ""
+        self.since = 0.0
+        self.saved = 0
+        self.out: list[bytes | memoryview] = []
+        self._queue: list[bytes | Overlong] = []
+        self._bound: Call | Refused | None = None
+        self._wants: tuple[Call, ...] = ()
+        self._watched: tuple[tuple[int, Callable[[], None]], ...] = ()
+        self._taken = 0
+        self._follow: int | None = None
+        self._call: Call | None = None
+        self._barrier = False
+        self._flying = 0
+        self._question: Question | None = None
+        self._misses = 0
+        self._put = False
+        self._asked_at_door = self._greeted = False
+        self._nonsense = 0
+        self._ending = ""
+        self._paused = self._pumping = self._pinging = False
+        self._drained: Deferred[None] | None = None
+        self._place: tuple[int, dict[int, Room]] | None = None
+        self._pong: Reply | None = None
+        self._me: Me | None = None
+        self._told = 0
+        self._tokens = float(instance.settings.limits.lines_burst)
+        self._stamp = 0.0
+
+    def move(self, what: str) -> bool:
+        """Take one step in the table above; whether there is one from here."""
+        after = TRANSITIONS.get((self.state, what))
+        if after is None:
+            return False
+        self.state = after
+        return True
+
+    @property
+    def gone(self) -> bool:
+        """Whether the connection has ended."""
+        return self.state is State.GONE
+
+    @property
+    def me(self) -> Me:
+        """On whose behalf calls run now."""
+        if self._me is None:
+            settings = self.instance.settings
+            operator = self.operator or self.name in settings.operators
+            self._me = Me(self.account, self.name, self.focus, self.login, self.address, settings, operator)
+        return self._me
+
+    # -- bytes in -----------------------------------------------------------------------------------------------------
+
+    def receive(self, data: bytes) -> None:
+        """Bytes have come."""
+        if self.dialect is None:
+            self._undecided(data)
+        else:
+            self._take(self.dialect.feed(data))
+        self.instance.feed.flush()
+
+    def _undecided(self, data: bytes) -> None:
+        """Keep what has come until it holds a line, whose first character tells the dialect."""
+        held = b"".join(self._held()) + data
+        settings = self.instance.settings
+        if b"\n" not in held and b"\r\x00" not in held and len(held) <= settings.limits.line_bytes:
+            self._queue = [held]
+            return
+        self._queue = []
+        self.dialect = self.instance.dialects(held, settings)
+        if self.dialect.lively:
+            self.dialect.guests = self.instance.feed.routing.guests
+        self.shape = self.dialect.shape
+        self.focused = self.dialect.focused
+        self.echo = self.dialect.echo
+        self.move("line")
+        if self._greeted and not self.dialect.interactive:
+            self.write(b"\n")
+        self._take(self.dialect.feed(held))
+
+    def _held(self) -> list[bytes]:
+        """What has come of the first line."""
+        return [part for part in self._queue if isinstance(part, bytes)]
+
+    def greet(self) -> None:
+        """Nothing has come yet, or what a telnet program says by itself: a person is there. Show the banner and the
+        door, which binds nobody to a dialect: a program that comes late skips it, and its answers begin on a new line.
+        """
+        if self.state is State.UNDECIDED and all(part[:1] in (b"", TELNET) for part in self._held()):
+            plain = self.instance.dialects(b"", self.instance.settings)
+            settings = self.instance.settings
+            banner = plain.notice("banner", {"banner": settings.banner, "motd": settings.motd})
+            self.write(banner + plain.notice("prompt", {"prompt": "door"}))
+            self._greeted = True
+            self.instance.feed.flush()
+
+    def _take(self, lines: list[bytes | Overlong]) -> None:
+        assert self.dialect is not None
+        if owed := self.dialect.owed():
+            self.write(owed)
+        self._queue += lines
+        self.pump()
+
+    def eof(self) -> None:
+        """No more will come: work off what was accepted, then close."""
+        self._end("eof")
+
+    def drain(self) -> None:
+        """This instance stops: work off what was accepted, say so, then close."""
+        self._end("drain")
+
+    def _end(self, why: str) -> None:
+        if self.state in _OPEN:
+            self._ending = self._ending or why
+            if why == "drain":
+                self._pause()
+            if self.dialect is None:
+                self._queue.clear()  # it holds no line, and never will
+            self.pump()
+            self.instance.feed.flush()
+
+    def _idle(self) -> bool:
+        waits = self._queue or self._bound or self._wants or self._follow is not None
+        return not (waits or self._barrier or self._flying)
+
+    # -- lines to calls -----------------------------------------------------------------------------------------------
+
+    def pump(self) -> None:
+        """Start what can be started, in order. What is answered at once comes back here: the loop goes on with it."""
+        if self._pumping:
+            return
+        self._pumping = True
+        try:
+            self._start_waiting()
+        finally:
+            self._pumping = False
+        if self._queue or self._wants or self._bound is not None:
+            self.instance.waiting.add(self)
+        elif self in self.instance.waiting:
+            self.instance.waiting.discard(self)
+        if self._watched:
+            self._tell_watchers()
+        waiting = len(self._queue) + self._flying > self.instance.settings.limits.waiting_lines
+        if waiting:
+            self._pause()
+        elif self._paused and self._drained is None and self._ending != "drain":
+            self._paused = False
+            self._connection.resume_reading()
+        if self._ending and self._idle() and self.state in _OPEN:
+            self.instance.later(lambda: self._finish(self._ending))
+
+    def _start_waiting(self) -> None:
+        """Nothing is started for whom the answers of what was started already are too many to send."""
+        queue = self._queue
+        taken, left = 0, TURN
+        try:
+            while not self._barrier and self.state in _OPEN:
+                if not (taken < len(queue) or self._bound is not None or self._wants or self._follow is not None):
+                    break
+                if self._drained is not None and not self._ending:
+                    break
+                if not left:
+                    self.instance.later(self._go_on)
+                    break
+                left -= 1
+                bound, self._bound = self._bound, None
+                if bound is None and self._wants:
+                    bound, *wants = self._wants
+                    self._wants = tuple(wants)
+                if bound is None and self._follow is not None:
+                    self._follow_on()
+                    break
+                if bound is None:
+                    taken += 1
+                    bound = self._bind(queue[taken - 1])
+                    if bound is None:
+                        continue
+                if isinstance(bound, Call) and (entry := command.TABLE[bound.verb]).light and self.account:
+                    self._flying += 1
+                    self.instance.db.submit(_Work(self, bound, entry))
+                elif self._flying:
+                    self._bound = bound
+                    break
+                elif isinstance(bound, Call):
+                    self._start(bound)
+                else:
+                    self._refuse(bound.ref, bound.refusal)
+        finally:
+            del queue[:taken]  # whatever fails, no line is begun twice
+        self._taken += taken
+
+    def _go_on(self) -> None:
+        self.pump()
+        self.instance.feed.flush()
+
+    def _pause(self) -> None:
+        if not self._paused:
+            self._paused = True
+            self._connection.pause_reading()
+
+    def _bind(self, line: bytes | Overlong) -> Call | Refused | None:
+        """The call that a line asks for, or why not; None: neither, and what was to be said about that is said."""
+        assert self.dialect is not None
+        dialect = self.dialect
+        try:
+            self._rate()
+            if isinstance(line, Overlong):
+                limit = self.instance.settings.limits.message_characters
+                raise Refusal("LINE_TOO_LONG", size=line.limit, limit=limit)
+            if self._question is not None:
+                return self._answer(self._question, line)
+            if self.state is State.DOOR and dialect.interactive:
+                return self._door(line)
+            call = dialect.read(line)
+            if dialect.lively:
+                self._heed()
+            return call
+        except Refusal as refusal:
+            return Refused(None if isinstance(line, Overlong) else dialect.ref_of(line), refusal)
+        except Exception:
+            return Refused(None, self._broken("a line", Failure()))
+
+    def _heed(self) -> None:
+        """What a lively dialect owes, wants called by itself, and how it is to be shown events from now on."""
+        dialect = self.dialect
+        assert dialect is not None
+        if owed := dialect.owed():
+            self.write(owed)
+        self._wants = (*dialect.wanted(), *self._wants)
+        self.picky = dialect.picky
+        if dialect.shape != self.shape or dialect.echo is not self.echo:
+            rooms = self.instance.feed.routing.take(self)
+            self.shape, self.echo = dialect.shape, dialect.echo
+            if rooms is not None:
+                self.instance.feed.routing.put(self, rooms)
+
+    def _rate(self) -> None:
+        """@raise Refusal: RATE."""
+        if self.exempt:
+            return
+        limits = self.instance.settings.limits
+        now = self.instance.seconds()
+        self._tokens = min(limits.lines_burst, self._tokens + (now - self._stamp) * limits.lines_per_second)
+        self._stamp = now
+        if self._tokens < 1:
+            raise Refusal("RATE", wait=max(1, round((1 - self._tokens) / limits.lines_per_second)))
+        self._tokens -= 1
+
+    def _door(self, line: bytes) -> Call | None:
+        """At the door: l, r, c, or a command."""
+        assert self.dialect is not None
+        choice = line.strip().lower()
+        if choice in (b"l", b"r", b"c"):
+            verb = {b"l": "login", b"r": "register", b"c": "quit"}[choice]
+            self._asked_at_door = True
+            return Call(verb, {})
+        if choice.startswith((b"/", b"@#@")) and not choice.startswith(b"//"):
+            self._asked_at_door = False
+            return self.dialect.read(line)
+        if choice:
+            self._notice("door_wrong", {})
+        self._prompt_door()
+        return None
+
+    def _answer(self, question: Question, line: bytes) -> Call | None:
+        """A line that came while a question is open: its answer, or a command that cancels it."""
+        assert self.dialect is not None
+        call, ask = question
+        self._question = None
+        text = line.decode("utf-8", "replace").replace("\x00", "�")
+        if ask.secret:
+            self.write(self.dialect.answered(True))
+        else:
+            text = text.strip()
+            if text.startswith(("/", "@#@")):
+                self._misses = 0
+                self._asked_at_door = False
+                return self.dialect.read(line)
+        if ask.field == "confirmed":
+            if text.lower() in ("y", "yes"):
+                return call._replace(confirmed=True)
+            self._notice("not_done", {})
+            return None
+        if ask.many:
+            words = [] if text == "-1" else text.split()
+            held = list(call.args.get(ask.field, ()))
+            ended = not words or "-1" in words
+            call = call._replace(args={**call.args, ask.field: held + [word for word in words if word != "-1"]})
+            if not ended:
+                self._question = Question(call, ask)
+                self._put = False
+                self.write(self.dialect.ask(ask))
+                return None
+            return call._replace(asked=(*call.asked, ask.field))
+        if not text:
+            self._cancelled()
+            return None
+        if self.account:
+            self._asked_at_door = False
+        return call._replace(args={**call.args, ask.field: text}, asked=(*call.asked, ask.field))
+
+    def _cancelled(self) -> None:
+        """An empty line answered a question: nothing is asked any more."""
+        self._misses = 0
+        if self.state is State.DOOR:
+            self._prompt_door()
+        elif self._asked_at_door:
+            self._asked_at_door = False
+            self._notice("hint", {})
+
+    # -- calls --------------------------------------------------------------------------------------------------------
+
+    def _start(self, call: Call) -> None:
+        """Begin a call that is a barrier. A ping comes behind what everybody on this instance has sent before it."""
+        self._barrier = True
+        self._call = call
+        if call.verb != "ping" or not self._behind_others(call):
+            self._begin(call)
+
+    def _behind_others(self, call: Call) -> bool:
+        """Begin this once what others have sent is begun; False: nothing of theirs waits.
+
+        Nobody waits for a session that waits like this itself (so that no two wait for each other), that hashes a
+        password, or whose client does not read.
+        """
+        others = [session for session in self.instance.waiting if session is not self and session._comes_on()]
+        left = len(others)
+
+        def one() -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                self._pinging = False
+                if not self.gone:
+                    self._begin(call)
+
+        for session in others:
+            session._watched += ((session._taken + len(session._queue), one),)
+        self._pinging = bool(others)
+        return bool(others)
+
+    def _comes_on(self) -> bool:
+        """Whether the lines that wait here will be begun soon."""
+        slow = self._call is not None and self._barrier and command.TABLE[self._call.verb].prepare is not None
+        return self.state is State.IN and self._drained is None and not self._pinging and not slow
+
+    def _tell_watchers(self) -> None:
+        """Who waited for what is begun now need not any longer; nor for a session that does not come on."""
+        watched, self._watched = self._watched, ()
+        stuck = not self._comes_on()
+        idle = not (self._queue or self._wants or self._bound)
+        for target, tell in watched:
+            if stuck or idle or self._taken > target or (self._taken == target and not (self._wants or self._bound)):
+                tell()
+            else:
+                self._watched += ((target, tell),)
+
+    def _begin(self, call: Call) -> None:
+        """Do it."""
+        entry = command.TABLE[call.verb]
+        me = self.me
+        db = self.instance.db
+        if entry.local:
+            try:
+                self._done(call, command.perform(None, me, call))  # type: ignore[arg-type]
+            except Refusal as refusal:
+                self._done(call, refusal)
+        elif entry.prepare is not None:
+            db.read(lambda tx: command.prepare(tx, me, call)).addCallback(self._prepared, call).addErrback(
+                lambda failure: self._done(call, failure, late=True)
+            )
+        elif entry.read:
+            db.read(lambda tx: command.perform(tx, me, call)).addBoth(  # type: ignore[arg-type]
+                lambda result: self._done(call, result, late=True)
+            )
+        else:
+            db.submit(_Work(self, call, entry))
+
+    def _prepared(self, outcome: Slow | Ask, call: Call) -> None:
+        """A call's checks and questions are behind it: do its slow work, then the call itself."""
+        if isinstance(outcome, Ask):
+            self._done(call, outcome, late=True)
+            return
+        entry = command.TABLE[call.verb]
+        trying = self.instance.trying
+        if not self.exempt and trying[self.address] >= AT_ONCE:
+            self._done(call, Refusal("THROTTLED", wait=1), late=True)
+            return
+        trying[self.address] += 1
+        self.instance.slowly(outcome.run).addBoth(self._tried).addCallbacks(
+            lambda slow: self.instance.db.submit(_Work(self, call, entry, slow)),
+            lambda failure: self._done(call, failure, late=True),
+        )
+
+    def _tried(self, outcome: Any) -> Any:
+        trying = self.instance.trying
+        trying[self.address] -= 1
+        if trying[self.address] <= 0:
+            del trying[self.address]
+        return outcome
+
+    def _flown(self, call: Call, result: Any) -> None:
+        """What came of a light call: nearly always an answer that changes nothing here."""
+        if result.__class__ is not Reply or result.turn is not None or self.state is State.GONE:
+            self._done(call, result)
+            return
+        assert self.dialect is not None
+        self._flying -= 1
+        self._misses = self._nonsense = 0
+        self.write(self.dialect.reply(call, result))
+        if self.dialect.lively:
+            self._heed()
+        if self._wants or self._queue or self._bound is not None or self._paused or self._ending:
+            self.pump()
+
+    def _done(self, call: Call, result: Any, *, late: bool = False) -> None:
+        """What came of a call."""
+        if isinstance(result, Failure):
+            error = result.value
+            result = error if isinstance(error, Refusal) else self._broken(call.verb, result)
+        if (
+            isinstance(result, Refusal)
+            and result.code in command.NEAR
+            and not result.fields["near"]
+            and self._alone(call)
+        ):
+            refusal = result
+            self.instance.db.read(lambda tx: command.suggest(tx, refusal)).addErrback(lambda _: refusal).addCallback(
+                self._settle_late, call
+            )
+            return
+        if isinstance(result, Reply) and result.name == "pong":
+            self.instance.feed.when(result.fields["seq"], lambda: self._reached(call, result))
+            return
+        if isinstance(result, Reply) and result.turn is not None and result.turn.account is not None:
+            self._read_more(call, result, result.turn.account)
+            return
+        self._settle(call, result)
+        if late:
+            self.instance.feed.flush()
+
+    def _alone(self, call: Call) -> bool:
+        """Whether no other answer is under way; then what comes next waits for this one."""
+        if self._call is not call:
+            if self._flying > 1:
+                return False
+            self._flying -= 1
+            self._call = call
+            self._barrier = True
+        return True
+
+    def _reached(self, call: Call, pong: Reply) -> None:
+        """All up to there is delivered here; a session that is behind it is answered once it is not."""
+        if self.state is State.BEHIND:
+            self._pong = pong
+        else:
+            self._settle(call, pong)
+
+    def _read_more(self, call: Call, reply: Reply, account: Account) -> None:
+        """Somebody is in: read what there is to tell them, beside the writer."""
+        after = command.TABLE[call.verb].after
+        if after is None:
+            self._settle(call, reply)
+            return
+        settings = self.instance.settings
+        self.instance.db.read(lambda tx: after(tx, account, settings)).addCallback(
+            lambda more: reply._replace(fields={**reply.fields, **more})
+        ).addErrback(
+            lambda failure: failure.value if isinstance(failure.value, Refusal) else self._broken(call.verb, failure)
+        ).addCallback(self._settle_late, call)
+
+    def _settle_late(self, result: Any, call: Call) -> None:
+        self._settle(call, result)
+        self.instance.feed.flush()
+
+    def _settle(self, call: Call, result: Any) -> None:
+        if self._call is call:
+            self._barrier = False
+            self._call = None
+        else:
+            self._flying -= 1
+        if self.gone:
+            return
+        if isinstance(result, Refusal):
+            self._refused(call, result)
+        elif isinstance(result, Ask):
+            self._ask(call, result)
+        else:
+            self._replied(call, result)
+        self.pump()
+
+    def _broken(self, what: str, failure: Failure) -> Refusal:
+        """Something unforeseen: logged with a reference that the person can name."""
+        ref = f"{hash((id(failure), self.instance.seconds())) & 0xFFFF:04x}"
+        _log.failure("{verb} broke, reference {ref}", failure, verb=what, ref=ref)
+        return Refusal("INTERNAL", ref=ref)
+
+    def _refused(self, call: Call, refusal: Refusal) -> None:
+        field = ASK_AGAIN.get(refusal.code)
+        assert self.dialect is not None
+        again = self.dialect.interactive and field is not None and field in call.asked
+        self._refuse(call.ref, refusal, quiet_door=again, verb=call.verb)
+        if not again:
+            self._misses = 0
+            return
+        self._misses += 1
+        if self._misses >= MISSES:
+            self._cancelled()
+            return
+        dropped = {field, "again", *(("password",) if field == "name" else ())}
+        args = {name: value for name, value in call.args.items() if name not in dropped}
+        self._start(call._replace(args=args, asked=tuple(name for name in call.asked if name not in dropped)))
+
+    def _refuse(
+        self, ref: Any, refusal: Refusal, *, quiet_door: bool = False, verb: str = "", ask: Ask | None = None
+    ) -> None:
+        """The one place where a refusal is written."""
+        assert self.dialect is not None
+        self.instance.audit.refused(self, verb, refusal)
+        self.write(self.dialect.refuse(ref, refusal, ask))
+        if self.dialect.lively:
+            self._heed()
+        if refusal.code in NONSENSE:
+            self._nonsense += 1
+            if self._nonsense >= self.instance.settings.limits.nonsense_lines and not self.exempt:
+                self.close("nonsense")
+                return
+        if self._question is not None:
+            self._put = False
+            self.write(self.dialect.ask(self._question.ask))
+        elif not quiet_door and self.state is State.DOOR and self.dialect.interactive:
+            self._prompt_door()
+
+    def _ask(self, call: Call, ask: Ask) -> None:
+        assert self.dialect is not None
+        if not self.dialect.interactive:
+            self._refuse(call.ref, Refusal("BAD_USAGE", usage=command.TABLE[call.verb].usage), ask=ask)
+            return
+        self._question = Question(call, ask)
+        self._put = False
+        self.write(self.dialect.ask(ask))
+
+    def _replied(self, call: Call, reply: Reply) -> None:
+        assert self.dialect is not None
+        self._misses = self._nonsense = 0
+        turn = reply.turn
+        if turn is not None and turn.room is not None:
+            self._refocus(turn.room.id)
+        if turn is not None and turn.leave_room:
+            self._refocus(0)
+        self.write(self.dialect.reply(call, reply))
+        if self.dialect.lively:
+            self._heed()
+        if turn is None:
+            if self.state is State.DOOR and self.dialect.interactive:
+                self._prompt_door()
+            return
+        if turn.operator:
+            self.operator = True
+            self._me = None
+        if turn.account is not None and self.state in _OPEN:
+            self._log_in(turn.account, turn, reply)
+        if turn.logout:
+            self._log_out("logout")
+            if self.dialect.interactive and not turn.close:
+                self._prompt_door()
+        if turn.close:
+            self.close("quit")
+
+    # -- who is here --------------------------------------------------------------------------------------------------
+
+    def _log_in(self, account: Account, turn: Turn, reply: Reply) -> None:
+        """Follow the log from where this person left off; the next line is read when it is caught up."""
+        assert self.dialect is not None
+        limits = self.instance.settings.limits
+        self.account, self.name = account
+        self.login = turn.login
+        self.guest = bool(reply.fields.get("guest"))
+        self.focus = reply.fields.get("current", 0) if self.dialect.interactive else 0
+        self._me = None
+        self._told = reply.fields["seq"]
+        self.since = self.instance.seconds()
+        self.move("login")
+        self.dialect.widen(limits.json_line_bytes)
+        self.instance.presence.arrive(self)
+        self.instance.audit.connected(self)
+        after = reply.fields["seq"]
+        if turn.since is not None:
+            after = min(after, turn.since)
+        elif self.dialect.cursor and not reply.fields["long_absence"]:
+            after = reply.fields["cursor"]
+        self._follow = after
+        self._barrier = False
+
+    def _follow_on(self) -> None:
+        """All is said that belongs before what was missed; the next line is begun when that is shown, too."""
+        after, self._follow = self._follow, None
+        assert after is not None
+        self._barrier = True
+        self.instance.feed.follow(self, after)
+
+    def _log_out(self, why: str) -> None:
+        """Nobody is here any more; the connection may stay."""
+        if not self.account:
+            return
+        if why in ("quit", "logout") or (why != "cut" and self.has_seen_all()):
+            self._save()
+        self.instance.feed.part(self)
+        self.instance.presence.depart(self)
+        self.instance.audit.disconnected(self, why)
+        if self.dialect is not None and self.dialect.cursor:
+            account, login = self.account, self.login  # a face that was never shown its token cannot come back with it
+            self.instance.db.write(lambda tx: tx.drop_login(account, login)).addErrback(lambda _: None)
+        if self.guest:
+            self._vanish()
+        self.account = self.login = self.focus = 0
+        self.name = ""
+        self._me = self._place = self._follow = None
+        self.move("logout")
+
+    def _vanish(self) -> None:
+        """A guest is tied to this session: with it go the memberships and the name."""
+        me = self.me
+        reason = self.dialect.farewell if self.dialect is not None else ""
+        self.guest = self.operator = False
+        self.instance.db.write(lambda tx: command.perform(tx, me, Call("vanish", {"reason": reason}))).addErrback(
+            lambda failure: None if failure.check(Refusal) else _log.failure("a guest leaves", failure)
+        )
+
+    def has_seen_all(self) -> bool:
+        """Whether a person who keeps no cursor has been shown everything up to the feed's position."""
+        keeps_none = self.dialect is not None and self.dialect.cursor
+        return keeps_none and self.state is State.IN and self._connection.delivered()
+
+    def _save(self) -> None:
+        """Remember how far this person was shown everything, and where they were."""
+        if self.dialect is None or not self.dialect.cursor or self.state is not State.IN:
+            return
+        account, room, seq, focused = self.account, self.focus, self.instance.feed.position, self.focused
+
+        def save(tx: Tx) -> None:
+            tx.save_cursors([(account, seq)])
+            if focused:
+                tx.set_last_room(account, room)
+
+        self.instance.db.write(save).addErrback(lambda _: None)
+
+    def _refocus(self, room: int) -> None:
+        if room != self.focus:
+            self.instance.feed.routing.refocus(self, room)
+            self._me = None
+
+    # -- the feed's side ----------------------------------------------------------------------------------------------
+
+    def render(self, events: Sequence[Event], room: Room, viewer: int, current: bool) -> list[bytes]:
+        """Each event's bytes in this session's dialect.
+
+        A person is told at login which requests wait: those events of their inbox are not shown again.
+        """
+        assert self.dialect is not None
+        if events[0].kind == "asked" and self.focused and events[0].seq <= self._told:
+            return [b""] * len(events)
+        if events[0].kind in ENDING:
+            self._dismissed(events[0])
+        lines = self.dialect.events(events, room, viewer, current)
+        if self.dialect.lively:
+            self.picky = self.dialect.picky
+            if wants := self.dialect.wanted():
+                self._wants += tuple(wants)
+                self.instance.later(self._go_on)
+        return lines
+
+    def _dismissed(self, event: Event) -> None:
+        """This login was ended from elsewhere, or the account was deleted: nothing more is done for it."""
+        if event.kind == "deleted" or self.login in (event.data or {}).get("logins", ()):
+            self.instance.later(self._logged_out)
+
+    def _logged_out(self) -> None:
+        if self.account and self.dialect is not None and self.dialect.interactive:
+            self._notice("logged_out", {"name": self.name})
+        self.close("logged out")
+
+    def entered(self, room: Room, event: Event) -> None:
+        """The account is in this room now: it becomes the current one if there was none (FEATURES row 16)."""
+        if self.focused and not self.focus and event.kind == "joined":
+            self._refocus(room.id)
+            self._notice("now_in", {"room": room.name, "role": "member"})
+
+    def left(self, room: Room, event: Event) -> None:
+        """The account is in this room no more."""
+        if self.focus == room.id:
+            self._refocus(0)
+
+    def ranked(self, room: Room, event: Event) -> None:
+        """The account's role in this room is another now."""
+        if self.focused and self.focus == room.id:
+            self._notice("now_in", {"room": room.name, "role": room.role.name.lower()})
+
+    def caught_up(self) -> None:
+        """Everything is heard live from now on."""
+        first = self._barrier and self._call is None
+        self._me = None  # the current room may be gone
+        self.move("caught_up")
+        pong, self._pong = self._pong, None
+        if pong is not None:
+            assert self._call is not None
+            self._settle(self._call, pong)
+        if not first:
+            return
+        self._barrier = False
+        if self.dialect is not None and self.dialect.interactive:
+            self._arrived()
+        self.pump()
+
+    def _arrived(self) -> None:
+        """Logged in and caught up: say where we are; from the door, ask for a group where there is none."""
+        room = self.instance.feed.routing.room(self.account, self.focus)
+        if room is not None:
+            self._notice("now_in", {"room": room.name, "role": room.role.name.lower()})
+        if self._asked_at_door:
+            person = self.instance.feed.routing.groups(self.account)
+            if not person:
+                assert self.dialect is not None
+                self._ask(Call("join", {}), Ask("room", "join.room", {}))
+                return
+            self._asked_at_door = False
+            self._notice("hint", {})
+
+    def flush(self) -> None:
+        """Send what this turn has brought, in one write. An open question is put again below what appears meanwhile."""
+        out, self.out = self.out, []
+        if self._question is not None and self.dialect is not None:
+            if self._put:
+                out = [b"\r\n", *out, self.dialect.ask(self._question.ask._replace(lead=None))]
+            self._put = True
+        if self.state is not State.GONE:
+            self._connection.send(out)
+
+    def astray(self) -> None:
+        """Following the log broke, and nothing more would be heard: the client is to come back and try again."""
+        self.close("broken")
+
+    def full(self) -> None:
+        """The socket takes no more: be told nothing, keep only a place in the log, and read nothing either."""
+        if self._drained is None:
+            self._drained = Deferred()
+            self._pause()
+            if self.move("full"):
+                self._place = self.instance.feed.part(self)
+            if self._watched:
+                self._tell_watchers()
+
+    def drained(self) -> None:
+        """The socket takes more: go on from the place that was kept."""
+        drained, self._drained = self._drained, None
+        place, self._place = self._place, None
+        if drained is not None:
+            drained.callback(None)
+        if place is not None:
+            self.instance.feed.follow(self, *place)
+        self.pump()
+        self.instance.feed.flush()
+
+    def ready(self) -> Deferred[None] | None:
+        """When the session can take the next page; None: now."""
+        return self._drained
+
+    # -- out ----------------------------------------------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        """Have this sent at the end of the turn."""
+        if data:
+            self.instance.feed.touch(self, data)
+
+    def _notice(self, name: str, fields: Mapping[str, Any]) -> None:
+        assert self.dialect is not None
+        self.write(self.dialect.notice(name, fields))
+
+    def _prompt_door(self) -> None:
+        self._notice("prompt", {"prompt": "door"})
+
+    def close(self, why: str) -> None:
+        """Flush and end the connection."""
+        if self.state in _OPEN:
+            self._log_out(why)
+            self.move("close")
+            if self._watched:
+                self._tell_watchers()
+            self.instance.feed.flush()
+            self._connection.close()
+
+    def _finish(self, why: str) -> None:
+        """All that was accepted is done: end, telling a client that the server goes, not it."""
+        if self.state not in _OPEN or not self._idle():
+            return
+        if why == "drain" and self.dialect is not None:
+            if self._question is not None:
+                secret = self._question.ask.secret
+                self._question = None
+                self.write(self.dialect.answered(True) if secret else b"\r\n")
+            self._notice("closing", {})
+        elif why == "drain" and self._greeted:
+            plain = self.instance.dialects(b"", self.instance.settings)
+            self.write(b"\r\n" + plain.notice("closing", {}))
+        self.close(why)
+
+    def renew(self) -> None:
+        """The settings are others now."""
+        self._me = None
+
+    def lost(self, *, clean: bool) -> None:
+        """The connection has ended."""
+        if self.state is State.GONE:
+            return
+        self._log_out("closed" if clean else "cut")
+        self.move("lost")
+        self._queue.clear()
+        self._bound = self._question = None
+        self._wants = ()
+        self.instance.waiting.discard(self)
+        if self._watched:
+            self._tell_watchers()
+        self.out.clear()
+
+
+class _Work:
+    """A session's call on its way through the writer."""
+
+    __slots__ = ("_slow", "account", "call", "light", "me", "mid", "origin", "room")
+
+    def __init__(self, session: Session, call: Call, entry: command.Command, slow: Any = None) -> None:
+        self.origin = session
+        self.call = call
+        self.me = session.me
+        self.light = entry.light and bool(session.account)
+        self.account = session.account
+        self.room: str | int | None = (call.room or session.focus) if self.light else None
+        self.mid = call.mid if session.account else None
+        self._slow = slow
+
+    def run(self, tx: Tx) -> command.Outcome:
+        return command.perform(tx, self.me, self.call, self._slow)
+
+    def done(self, result: Any) -> None:
+        if self.light:
+            self.origin._flown(self.call, result)
+        else:
+            self.origin._done(self.call, result)

@@ -1,0 +1,313 @@
+"""The database as the reactor sees it: one writer that commits for many, a few readers beside it.
+
+The rule: whatever waits goes into one transaction, in the order it came; a refused call undoes only itself; nobody
+hears an answer or an event before COMMIT. The answers and the log's new tail come back in one hop from the writer's
+thread, where the write lock makes that tail complete.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
+
+from twisted.enterprise import adbapi
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IReactorCore
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from chatd.errors import Refusal
+from chatd.model import Event
+from chatd.store import ReadTx, Tx, sqlite
+
+TAIL: Final = 2_000
+"""How many events of other instances a commit reads along with its own, and a look at a time."""
+GATHER: Final = 0.002
+"""How long (s) a stream of calls may hold back the commit that it flows into. A lone call waits for one turn only."""
+T = TypeVar("T")
+_log = Logger()
+
+
+class Work(Protocol):
+    """One call that waits for the writer.
+
+    `light`: it appends at most, and checks before it does, so that it needs no savepoint. `room` and `mid` are what
+    it will look up: read for the whole batch at once. `account` is on whose behalf; `origin` is handed to the feed
+    with its events.
+    """
+
+    light: bool
+    account: int
+    room: str | int | None
+    mid: str | None
+    origin: Any
+
+    def run(self, tx: Tx) -> Any:
+        """Check, then change; raise a Refusal to have done nothing."""
+
+    def done(self, result: Any) -> None:
+        """What came of it: the result of `run`, a Refusal, or a Failure; on the reactor's thread."""
+
+
+class Committed(NamedTuple):
+    """What one commit brought: the log's tail past `after`, and which of its events this instance's sessions made."""
+
+    after: int
+    events: list[Event]
+    origins: dict[int, Any]
+
+
+class Meter:
+    """What the writer has done so far; times in seconds."""
+
+    __slots__ = ("calls", "commits", "events", "seconds")
+
+    def __init__(self) -> None:
+        self.commits = self.calls = self.events = 0
+        self.seconds = 0.0
+
+
+class Database:
+    """One file, opened by one writer thread and a few reader threads.
+
+    `position` tells how far this instance has followed the log; `committed` is called after every commit, on the
+    reactor's thread, behind the answers of that commit's calls. `soon` runs something once this turn of the reactor
+    has read what is there to be read, so that one commit gathers all of it.
+    """
+
+    READERS: Final = 3
+
+    def __init__(
+        self,
+        data: Path,
+        *,
+        durability: sqlite.Durability,
+        node: int,
+        clock: Callable[[], int],
+        position: Callable[[], int],
+        committed: Callable[[Committed], None],
+        reactor: IReactorCore,
+        batch: int,
+        lock_seconds: float,
+        pool: Callable[..., Any] = adbapi.ConnectionPool,
+        soon: Callable[[Callable[[], None]], Any] | None = None,
+    ) -> None:
+        self._clock = clock
+        self._node = node
+        self._position = position
+        self._committed = committed
+        self._batch = batch
+        self._soon = soon or (lambda do: do())
+        self._waiting: deque[Work] = deque()
+        self._busy = False
+        self._gathered = 0
+        self._gather_until = 0.0
+        self._closing: Deferred[None] | None = None
+        self.under_way: dict[int, Any] = {}
+        """The origins of a commit from before its events can be read until its answers are given."""
+        self.meter = Meter()
+        self._lock = sqlite.WriteLock(data / "write.lock", lock_seconds)
+        path = os.fspath(data / sqlite.FILE)
+        options: dict[str, Any] = {
+            "isolation_level": None,
+            "check_same_thread": False,
+            "cached_statements": 512,
+            "cp_reactor": reactor,
+            "cp_noisy": False,
+        }
+        self._writer = pool(
+            "sqlite3", path, cp_min=1, cp_max=1, cp_openfun=lambda c: sqlite.prepare_writer(c, durability), **options
+        )
+        self._readers = pool(
+            "sqlite3", path, cp_min=1, cp_max=self.READERS, cp_openfun=sqlite.prepare_reader, **options
+        )
+
+    def start(self) -> None:
+        """Start the threads."""
+        self._writer.start()
+        self._readers.start()
+
+    def close(self) -> Deferred[None]:
+        """Work off what waits, then close the file."""
+        closing: Deferred[None] = Deferred()
+        self._closing = closing
+        if not self._busy:
+            self._close()
+        return closing
+
+    def _close(self) -> None:
+        self._readers.close()
+        self._writer.close()
+        self._lock.close()
+        assert self._closing is not None
+        self._closing.callback(None)
+
+    @property
+    def backlog(self) -> int:
+        """How many calls wait for the next commit."""
+        return len(self._waiting)
+
+    def submit(self, work: Work) -> None:
+        """Have this done in the next commit."""
+        self._waiting.append(work)
+        if not self._busy:
+            self._gather_more()
+
+    def write(self, run: Callable[[Tx], T]) -> Deferred[T]:
+        """Have this done in the next commit, its result by Deferred; a Refusal comes as a Failure."""
+        task = _Task(run)
+        self.submit(task)
+        return task.result
+
+    def read(self, run: Callable[[ReadTx], T]) -> Deferred[T]:
+        """Have this read from one snapshot."""
+        return maybeDeferred(self._readers.runWithConnection, self._read, run)
+
+    def _read(self, held: Any, run: Callable[[ReadTx], T]) -> T:
+        connection: sqlite3.Connection = held._connection
+        try:
+            connection.execute("BEGIN")
+            return run(ReadTx(connection, self._clock(), self._node))
+        except sqlite3.OperationalError as error:
+            if sqlite.heals(error):
+                raise Refusal("BUSY") from error
+            raise
+        finally:
+            sqlite.rollback(connection)
+
+    def _gather_more(self) -> None:
+        """Begin a commit once no more comes with a turn of the reactor: a stream of calls is gathered for a while."""
+        self._busy = True
+        self._gathered = 1
+        self._gather_until = time.perf_counter() + GATHER
+        self._soon(self._gather)
+
+    def _gather(self) -> None:
+        waiting = len(self._waiting)
+        if self._gathered < waiting < self._batch and time.perf_counter() < self._gather_until:
+            self._gathered = waiting
+            self._soon(self._gather)
+        else:
+            self._next()
+
+    def _next(self) -> None:
+        waiting = self._waiting
+        if len(waiting) <= self._batch:
+            batch = list(waiting)
+            waiting.clear()
+        else:
+            batch = [waiting.popleft() for _ in range(self._batch)]
+        done = maybeDeferred(self._writer.runWithConnection, self._commit, batch, self._position())
+        done.addBoth(self._answer, batch)
+
+    def _commit(self, held: Any, batch: list[Work], after: int) -> tuple[list[Any], Committed]:
+        """On the writer's thread: everything that waited, in one transaction."""
+        started = time.perf_counter()
+        connection: sqlite3.Connection = held._connection
+        with self._lock:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                tx = Tx(connection, self._clock(), self._node)
+                tx.begin()
+                begun = tx.last_seq()
+                foresee(tx, batch)
+                origins: dict[int, Any] = {}
+                results = [attempt(tx, work, origins) for work in batch]
+                tx.flush()
+                if begun - after > TAIL:
+                    after = begun  # far behind: the feed reads what lies between by itself, beside the writer
+                events = tx.tail(after)
+                self.under_way = origins
+                connection.execute("COMMIT")
+            except BaseException:
+                self.under_way = {}
+                sqlite.rollback(connection)
+                raise
+        meter = self.meter
+        meter.commits += 1
+        meter.calls += len(batch)
+        meter.events += len(events)
+        meter.seconds += time.perf_counter() - started
+        return results, Committed(after, events, origins)
+
+    def _answer(self, outcome: tuple[list[Any], Committed] | Failure, batch: list[Work]) -> None:
+        """On the reactor's thread: the answers first, then the events, which `committed` also sends off."""
+        if isinstance(outcome, Failure):
+            error = outcome.value
+            refused: Any = Refusal("BUSY") if isinstance(error, Exception) and sqlite.heals(error) else outcome
+            results, committed = [refused] * len(batch), Committed(self._position(), [], {})
+        else:
+            results, committed = outcome
+        for work, result in zip(batch, results, strict=True):
+            try:
+                work.done(result)
+            except Exception:
+                _log.failure("answering")
+        self.under_way = {}
+        self._committed(committed)
+        self._busy = False
+        if self._waiting:
+            self._gather_more()
+        elif self._closing is not None:
+            self._close()
+
+
+def foresee(tx: Tx, batch: list[Work]) -> None:
+    """Read what the batch's light calls will ask for, in two statements instead of two each."""
+    tx.foresee_mids((work.account, work.mid) for work in batch if work.mid is not None)
+    pairs = []
+    for work in batch:
+        if work.light:
+            if isinstance(work.room, int):
+                pairs.append((work.room, work.account))
+            elif work.room is not None and (room := tx.group(work.room)) is not None:
+                pairs.append((room.id, work.account))
+    tx.foresee_roles(pairs)
+
+
+def attempt(tx: Tx, work: Work, origins: dict[int, Any]) -> Any:
+    """Run one call; what it raises undoes it alone and is its result."""
+    mark = tx.mark() if work.light else tx.savepoint()
+    first = tx.last_seq()
+    try:
+        result = work.run(tx)
+    except Exception as error:
+        if sqlite.heals(error):
+            raise  # SQLite may have undone the whole transaction, savepoints included
+        if work.light:
+            tx.undo(mark)
+        else:
+            tx.back_to(mark)
+        return error if isinstance(error, Refusal) else Failure()
+    if not work.light:
+        tx.release()
+    for seq in range(first + 1, tx.last_seq() + 1):
+        origins[seq] = work.origin
+    return result
+
+
+class _Task:
+    """Work of the daemon itself, whose result is a Deferred."""
+
+    light = False
+    account = 0
+    room: str | int | None = None
+    mid: str | None = None
+    origin: Any = None
+
+    def __init__(self, run: Callable[[Tx], Any]) -> None:
+        self.run = run
+        self.result: Deferred[Any] = Deferred()
+
+    def done(self, result: Any) -> None:
+        if isinstance(result, Refusal):
+            self.result.errback(Failure(result))
+        elif isinstance(result, Failure):
+            self.result.errback(result)
+        else:
+            self.result.callback(result)

@@ -1,0 +1,111 @@
+-- Schema 1. Times are milliseconds since 1970 UTC. Ids are AUTOINCREMENT: never reused, not even after a deleted tail.
+
+CREATE TABLE account (
+    id       INTEGER PRIMARY KEY AUTOINCREMENT,
+    name     TEXT UNIQUE,                       -- folded; NULL once deleted
+    skeleton TEXT NOT NULL UNIQUE,              -- look-alike key; stays when the account goes, so the name is never reused
+    kind     TEXT NOT NULL DEFAULT 'person',    -- person, guest
+    password BLOB,                              -- bcrypt; NULL: cannot log in by password
+    created  INTEGER NOT NULL,
+    deleted  INTEGER,
+    disabled INTEGER,
+    inbox    INTEGER REFERENCES room (id),
+    seen     INTEGER NOT NULL DEFAULT 0,        -- cursor: every event up to this seq was shown to the person
+    room     INTEGER REFERENCES room (id),      -- the current room at the last session
+    away     TEXT
+);
+
+CREATE TABLE room (
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind    TEXT NOT NULL,                      -- group, direct, inbox
+    name    TEXT UNIQUE,                        -- '#ops'; NULL for direct and inbox, and once the group is closed
+    pair    TEXT UNIQUE,                        -- direct: '3:17:open', the two account ids sorted
+    sealed  INTEGER NOT NULL DEFAULT 0,
+    door    TEXT NOT NULL DEFAULT 'ask',        -- open, ask, invite
+    topic   TEXT NOT NULL DEFAULT '',
+    head    TEXT,                               -- sealed groups: hash of the newest room-log entry (base64)
+    created INTEGER NOT NULL,
+    closed  INTEGER
+);
+
+-- The one log. A row is never deleted; retention and erasure blank text, data and sealed.
+CREATE TABLE event (
+    seq    INTEGER PRIMARY KEY AUTOINCREMENT,
+    at     INTEGER NOT NULL,
+    kind   TEXT NOT NULL,
+    room   INTEGER NOT NULL REFERENCES room (id),
+    author INTEGER NOT NULL REFERENCES account (id),
+    target INTEGER REFERENCES account (id),
+    mid    TEXT,                                -- the sender's own id for the call that made this event
+    digest INTEGER,                             -- of that call's content: the same mid with another digest is refused
+    text   TEXT,
+    data   TEXT,                                -- json, by kind
+    sealed TEXT,                                -- base64 of what only the recipients can read
+    proof  TEXT                                 -- base64 of the signed room-log entry
+);
+CREATE INDEX event_room ON event (room, seq);
+CREATE UNIQUE INDEX event_mid ON event (author, mid) WHERE mid IS NOT NULL;
+
+-- Membership is an interval of seq: who hears event e of the room is who has since <= e.seq <= until.
+CREATE TABLE member (
+    room    INTEGER NOT NULL REFERENCES room (id),
+    account INTEGER NOT NULL REFERENCES account (id),
+    since   INTEGER NOT NULL,
+    until   INTEGER,                            -- NULL: still in
+    role    INTEGER NOT NULL,                   -- 1 member, 2 admin, 3 owner
+    ranked  INTEGER NOT NULL,                   -- the seq at which the role was got: seniority
+    PRIMARY KEY (room, account, since)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX member_now ON member (account, room) WHERE until IS NULL;
+CREATE INDEX member_account ON member (account, since);
+
+CREATE TABLE request (
+    room    INTEGER NOT NULL REFERENCES room (id),
+    account INTEGER NOT NULL REFERENCES account (id),
+    at      INTEGER NOT NULL,
+    PRIMARY KEY (room, account)
+) WITHOUT ROWID;
+CREATE INDEX request_account ON request (account);
+
+CREATE TABLE ban (
+    room    INTEGER NOT NULL REFERENCES room (id),
+    account INTEGER NOT NULL REFERENCES account (id),
+    author  INTEGER NOT NULL REFERENCES account (id),
+    at      INTEGER NOT NULL,
+    why     TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (room, account)
+) WITHOUT ROWID;
+
+-- A login: one device's standing session, resumed by its token.
+CREATE TABLE login (
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,
+    account INTEGER NOT NULL REFERENCES account (id),
+    token   TEXT NOT NULL UNIQUE,               -- SHA-256 of the token, hex; the token itself is never stored
+    before  TEXT UNIQUE,                        -- the hash of the token it replaced, good until the new one is used
+    client  TEXT NOT NULL,
+    address TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    rotated INTEGER NOT NULL,
+    used    INTEGER NOT NULL
+);
+CREATE INDEX login_account ON login (account);
+
+-- Tries that are counted, over all instances: 'name:bob', 'addr:203.0.113.7', 'reg:203.0.113.7'.
+CREATE TABLE throttle (
+    key   TEXT PRIMARY KEY,
+    count INTEGER NOT NULL,
+    until INTEGER NOT NULL                      -- when the count is forgotten, or the wait is over
+) WITHOUT ROWID;
+
+-- Who serves and who is connected where. Not in the log: it is true only now.
+CREATE TABLE instance (
+    node INTEGER PRIMARY KEY,
+    boot TEXT NOT NULL,
+    beat INTEGER NOT NULL
+);
+CREATE TABLE presence (
+    node    INTEGER NOT NULL REFERENCES instance (node) ON DELETE CASCADE,
+    account INTEGER NOT NULL REFERENCES account (id),
+    PRIMARY KEY (node, account)
+) WITHOUT ROWID;
+CREATE INDEX presence_account ON presence (account);

@@ -1,0 +1,399 @@
+"""The IRC dialect: RFC 1459 and 2812 as practised today (the Modern IRC documents), with IRCv3's extensions.
+
+The rule: what a client has said and negotiated is here, and nothing else: who may do what is decided where it is
+decided for everybody. docs/irc.md says what of which specification is there.
+
+A line becomes calls, each of which holds the line it came from (`Asked`) as its handle. With a label the answers of all
+of them, and the events that they make, are gathered and go out together; without one each goes out when it comes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
+
+from chatd import texts
+from chatd.command import TABLE, Settings
+from chatd.errors import Refusal
+from chatd.model import Ask, Call, Event, Reply, Room
+from chatd.wire import ircanswers, ircevents, ircnames, ircverbs
+from chatd.wire.framing import Lines, Overlong
+from chatd.wire.ircline import LINE, TAGS, Line, dump, parse
+
+FIRST: Final = frozenset({b"CAP", b"NICK", b"PASS", b"USER", b"QUIT"})
+"""What the first line begins with where the dialect is this one."""
+ECHOED: Final = frozenset(
+    {"join", "leave", "kick", "topic", "promote", "demote", "transfer", "ban", "unban", "door", "rename"}
+)
+"""Calls whose answer is the event that they make, seen by the one who made it."""
+SPOKEN: Final = frozenset({"say", "msg"})
+"""The same, where the client hears its own words."""
+
+
+_HINT: Final = re.compile(r"(?<!\S)/([a-z-]+)")
+
+
+def _hinted(match: re.Match[str]) -> str:
+    """A command that is named to a person, as it is typed in an IRC client."""
+    name = match[1]
+    return f"/msg {ircnames.SERVICE} {name}" if name in TABLE and name.upper() not in ircverbs.VERBS else match[0]
+
+
+def is_irc(first: bytes) -> bool:
+    """Whether the bytes of a first line are IRC."""
+    word = first.lstrip(b" \r\n")[:5].partition(b" ")[0].partition(b"\r")[0].partition(b"\n")[0]
+    return word.upper() in FIRST
+
+
+class Asked:
+    """A line of the client, while it is answered. `left`: how many of its calls are not settled."""
+
+    __slots__ = ("command", "gathered", "label", "left", "lines", "params", "people", "service", "tags")
+
+    def __init__(self, command: str, params: list[str], label: str | None = None) -> None:
+        self.command = command
+        self.params = params
+        self.label = label
+        self.left = 0
+        self.lines: list[Line] = []
+        self.service = False
+        self.tags: Mapping[str, str] = {}
+        self.gathered: list[str] = []
+        self.people = 0
+
+    def quiet(self) -> None:
+        """It is answered with another line."""
+        self.label = None
+
+    def put(self, line: Line) -> None:
+        """One more line of the answer."""
+        self.lines.append(line)
+
+
+class Irc:
+    """The IRC dialect of one connection."""
+
+    __slots__ = (
+        "_awaited",
+        "_batches",
+        "_lines",
+        "_owed",
+        "caps",
+        "census",
+        "echo",
+        "entering",
+        "farewell",
+        "guests",
+        "multiline",
+        "negotiating",
+        "nick",
+        "password",
+        "registered",
+        "sasl",
+        "settings",
+        "shape",
+        "token",
+        "told",
+        "user",
+        "version",
+        "wants",
+    )
+
+    interactive = False
+    focused = False
+    cursor = True
+    lively = True
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._lines = Lines(TAGS + LINE)
+        self._owed = b""
+        self._awaited: dict[int, Asked] = {}
+        self._batches = 0
+        self.shape = "irc"
+        self.echo = False
+        self.caps: frozenset[str] = frozenset()
+        self.version = 301
+        self.negotiating = self.registered = self.user = False
+        self.nick = self.token = self.farewell = ""
+        self.password: str | None = None
+        self.sasl: str | None = None
+        self.multiline: ircverbs.Multiline | None = None
+        self.census: Mapping[str, Any] = {}
+        self.guests: Collection[int] = ()
+        self.told = self.entering = 0
+        self.wants: list[Call] = []
+
+    # -- what others are told of it -----------------------------------------------------------------------------------
+
+    @property
+    def picky(self) -> bool:
+        """Whether an event is awaited that answers a labeled line."""
+        return bool(self._awaited)
+
+    @property
+    def server(self) -> str:
+        """The server's name."""
+        return self.settings.server
+
+    @property
+    def software(self) -> str:
+        """The program's name and version."""
+        return self.settings.software
+
+    @property
+    def me(self) -> str:
+        """How the client is called in what it is answered."""
+        return self.nick if self.registered else self.nick or "*"
+
+    @property
+    def account_word(self) -> str:
+        """The client's account, as other clients are told; `*` for a guest."""
+        return "*" if self.census.get("guest") else self.nick
+
+    def offered(self) -> Mapping[str, str]:
+        """The capabilities there are, with their values."""
+        if self.settings.registration == "closed":
+            return {name: value for name, value in ircnames.CAPS.items() if name != "draft/account-registration"}
+        return ircnames.CAPS
+
+    def has(self, cap: str) -> bool:
+        """Whether this was negotiated."""
+        return cap in self.caps
+
+    def negotiate(self, caps: frozenset[str]) -> None:
+        """These are in force from now on."""
+        self.caps = frozenset(caps)
+        shape = " ".join(sorted(self.caps & ircnames.RENDERING))
+        self.shape = f"irc {shape}".rstrip()
+        self.echo = "echo-message" in self.caps
+
+    # -- bytes in -----------------------------------------------------------------------------------------------------
+
+    def feed(self, data: bytes) -> list[bytes | Overlong]:
+        """The lines that these bytes complete."""
+        return self._lines.feed(data)
+
+    def owed(self) -> bytes:
+        """What was answered at once."""
+        owed, self._owed = self._owed, b""
+        return owed
+
+    def wanted(self) -> list[Call]:
+        """The other calls of a line, and what the client must be told besides."""
+        wants, self.wants = self.wants, []
+        return wants
+
+    def widen(self, limit: int) -> None:
+        """Lines stay as long as IRC's are."""
+
+    def read(self, line: bytes) -> Call | None:
+        """The first of the calls that a line asks for; the others are wanted."""
+        asked = self.asked(line)
+        if asked is None:
+            return None
+        try:
+            calls = [call._replace(ref=asked) for call in ircverbs.run(self, asked)] if asked.command else []
+        except Refusal as refusal:
+            asked.lines += ircanswers.refused(self, asked, refusal, None)
+            calls = []
+        asked.left = len(calls)
+        if not calls:
+            self._owed += self._finished(asked)
+            return None
+        if asked.label is None:
+            self._owed += dump(asked.lines)
+            asked.lines = []
+        first, *others = calls
+        self.wants = others + self.wants
+        return first
+
+    def asked(self, line: bytes) -> Asked | None:
+        """A line taken apart; what is wrong with its form is said at once. None: there is nothing in it."""
+        tags = line.find(b" ") + 1 if line.startswith(b"@") else 0
+        if not line.strip():
+            return None
+        try:
+            message = parse(line.decode().replace("\x00", "�").replace("\r", "�"))
+        except UnicodeDecodeError:
+            message = parse(line.decode("ascii", "replace"))
+            asked = self._asked(message.tags, message.command, [])
+            self.fail(asked, "INVALID_UTF8", [], "That is not UTF-8.")
+            return self._spoilt(asked)
+        asked = self._asked(message.tags, message.command, message.params)
+        if tags > TAGS or len(line) - tags > LINE - 2:
+            self.numeric(asked, "417", [], "Input line was too long")
+            return self._spoilt(asked)
+        return asked
+
+    def _asked(self, tags: Mapping[str, str], command: str, params: list[str]) -> Asked:
+        label = tags.get("label") if "labeled-response" in self.caps else None
+        asked = Asked(command, params, label[:64] if label else None)
+        asked.tags = tags
+        return asked
+
+    def _spoilt(self, asked: Asked) -> Asked:
+        asked.command = ""
+        return asked
+
+    def silent(self, command: str = "", *params: str) -> Asked:
+        """The handle of a call that no line of the client asked for."""
+        return Asked(command, list(params))
+
+    def ref_of(self, line: bytes) -> Asked | None:
+        """The handle of a line that was not even read."""
+        message = parse(line.decode("utf-8", "replace"))
+        asked = self._asked(message.tags, message.command, message.params)
+        asked.left = 1
+        return asked
+
+    # -- answers out --------------------------------------------------------------------------------------------------
+
+    def line(self, text: str, *, source: str = "", tags: tuple[tuple[str, str], ...] = ()) -> Line:
+        """A line from the server, or from a person."""
+        return Line(f":{source}!{source}@{self.server} {text}" if source else f":{self.server} {text}", tags)
+
+    def numeric(self, asked: Asked, code: str, params: Sequence[str], text: str | None = None) -> None:
+        """A numeric is part of the answer."""
+        asked.put(self.numbered(code, params, text))
+
+    def numbered(self, code: str, params: Sequence[str], text: str | None = None) -> Line:
+        """A numeric."""
+        words = " ".join([code, self.me, *(word.replace(" ", "_") or "*" for word in params)])
+        return self.line(f"{words} :{text}" if text is not None else words)
+
+    def fail(self, asked: Asked, code: str, context: Sequence[str], text: str) -> None:
+        """A standard reply; to who has not negotiated these, a notice."""
+        if "standard-replies" in self.caps:
+            words = " ".join(["FAIL", asked.command or "*", code, *(word.replace(" ", "_") for word in context)])
+            asked.put(self.line(f"{words} :{text}"))
+        else:
+            asked.put(self.line(f"NOTICE {self.me} :{text}"))
+
+    def by_service(self, text: str) -> Line:
+        """What the server says that no verb of IRC says."""
+        return self.line(f"NOTICE {self.me} :{_HINT.sub(_hinted, text)}", source=ircnames.SERVICE)
+
+    def told_by_service(self, text: str, at: int | None = None) -> Line:
+        """The same about something that happened; `at` (ms) where that is not now."""
+        if at is None:
+            return self.by_service(text)
+        if "server-time" in self.caps:
+            return self.by_service(text).tagged(("time", ircevents.moment(at)))
+        return self.by_service(f"[{texts.clock(at)}] {text}")
+
+    def to_oneself(self, asked: Asked, text: str, how: str | None) -> None:
+        """Words to oneself are heard and not kept."""
+        verb = "NOTICE" if how == "notice" else "PRIVMSG"
+        if how == "action":
+            text = f"\x01ACTION {text}\x01"
+        line = self.line(f"{verb} {self.nick} :{text}", source=self.nick)
+        if self.echo:
+            asked.put(line)
+        self._owed += dump([line])
+
+    def motd(self) -> list[Line]:
+        """The message of the day."""
+        if not self.settings.motd:
+            return [self.numbered("422", [], "MOTD File is missing")]
+        return [
+            self.numbered("375", [], f"- {self.server} Message of the day - "),
+            *(self.numbered("372", [], f"- {text}") for text in self.settings.motd),
+            self.numbered("376", [], "End of /MOTD command."),
+        ]
+
+    def isupport(self) -> list[Line]:
+        """What the server supports."""
+        tokens = ircnames.isupport(self.settings)
+        return [
+            self.numbered("005", tokens[at : at + 12], "are supported by this server")
+            for at in range(0, len(tokens), 12)
+        ]
+
+    def batch(self) -> str:
+        """A batch's name, unique on this connection."""
+        self._batches += 1
+        return f"b{self._batches}"
+
+    def answer(self, asked: Asked | None, lines: Sequence[Line]) -> bytes:
+        """One of the line's calls is settled."""
+        if asked is None or asked.label is None:
+            return dump(lines)
+        asked.lines += lines
+        asked.left -= 1
+        return self._finished(asked) if asked.left <= 0 else b""
+
+    def _finished(self, asked: Asked) -> bytes:
+        """All that a line is answered, under its label where it had one."""
+        lines, asked.lines = asked.lines, []
+        if asked.label is None:
+            return dump(lines)
+        label = ("label", asked.label)
+        if not lines:
+            return dump([self.line("ACK", tags=(label,))])
+        one = " BATCH +" in lines[0].body[:80] and lines[-1].body.endswith(
+            f" BATCH -{lines[0].body.partition(' BATCH +')[2].partition(' ')[0]}"
+        )
+        if len(lines) == 1 or one or "batch" not in self.caps:
+            return dump([lines[0].tagged(label), *lines[1:]])
+        name = self.batch()
+        inner = ircanswers.inside(name, lines)
+        opening = self.line(f"BATCH +{name} labeled-response", tags=(label,))
+        return dump([opening, *inner, self.line(f"BATCH -{name}")])
+
+    def reply(self, call: Call, reply: Reply) -> bytes:
+        """An answer: its numerics, or nothing where an event says it all."""
+        asked = call.ref
+        assert isinstance(asked, Asked)
+        seq = reply.fields.get("seq")
+        awaits = call.verb in ECHOED or (call.verb in SPOKEN and self.echo)
+        if asked.label is not None and seq and awaits and reply.name != "asked" and not asked.service:
+            self._awaited[seq] = asked
+            if call.verb == "join":
+                ircanswers.answered(self, asked, call, reply)
+            return b""
+        return self.answer(asked, ircanswers.answered(self, asked, call, reply))
+
+    def refuse(self, ref: Any, refusal: Refusal, ask: Ask | None = None) -> bytes:
+        """A numeric where IRC has one, else a standard reply with our own code."""
+        asked = ref if isinstance(ref, Asked) else self.silent()
+        return self.answer(asked, ircanswers.refused(self, asked, refusal, ask))
+
+    def ask(self, ask: Ask) -> bytes:
+        """Nobody is asked: what is missing is refused."""
+        raise NotImplementedError
+
+    def answered(self, secret: bool) -> bytes:
+        """Nothing."""
+        return b""
+
+    def notice(self, name: str, fields: Mapping[str, Any]) -> bytes:
+        """What the server says by itself."""
+        lines = texts.reply(name, fields)
+        if name == "closing":
+            return dump([Line(f"ERROR :{text}") for text in lines])
+        return dump([self.by_service(text) for text in lines])
+
+    def here(self, room: str, seq: int) -> None:
+        """The client is in a group from this event on: who else is, is told behind it, unless that is under way."""
+        if seq != self.entering:
+            self.wants.append(Call("roster", {}, room, ref=self.silent("JOIN", room)))
+
+    # -- events out ---------------------------------------------------------------------------------------------------
+
+    def events(self, events: Sequence[Event], room: Room, viewer: int, current: bool) -> list[bytes]:
+        """Each event's lines."""
+        found = []
+        for event in events:
+            if event.seq <= self.told and viewer:
+                found.append(dump(ircevents.missed(self, event, room, viewer)))
+                continue
+            lines = ircevents.live(self, event, room, viewer)
+            asked = self._awaited.get(event.seq) if self._awaited else None
+            if asked is None:
+                found.append(dump(lines))
+                continue
+            del self._awaited[event.seq]
+            found.append(self.answer(asked, lines))
+        return found

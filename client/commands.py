@@ -1,0 +1,115 @@
+"""The commands there are: the server's table, as `hello` sent it, and the few that only a client can have.
+
+The rule: a usage line is declared once, by the server or here, and everything (parsing, help, completion) reads it. A
+command of the client has the form of the server's, so that nothing else needs to know which is which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, Final
+
+from chatd.errors import Refusal
+
+
+def _local(usage: str, topic: str, help_: str, example: str, *args: tuple[str, str, bool]) -> dict[str, Any]:
+    return {
+        "do": usage.split()[0].removeprefix("/"),
+        "usage": usage,
+        "aliases": [],
+        "needs": "nothing",
+        "topic": topic,
+        "help": help_,
+        "example": example,
+        "args": [{"name": name, "shape": shape, "required": required} for name, shape, required in args],
+    }
+
+
+LOCAL: Final = [
+    _local(
+        "/switch [place]", "Talk", "Look at another of your rooms; without a name, at the next unread one.",
+        "/switch #ops", ("place", "word", False),
+    ),
+    _local(
+        "/notify [level]", "You", "Ring for all lines of this room, for mentions (as at first), or for none.",
+        "/notify all", ("level", "word", False),
+    ),
+    _local("/theme [name]", "You", "How chat looks: dark, light, classic or none.", "/theme light",
+           ("name", "word", False)),
+    _local("/edit", "Talk", "Write a long text in your $EDITOR.", "/edit"),
+]  # fmt: skip
+SECRET: Final = frozenset({"password", "old", "new"})
+"""Arguments that are never typed in a line."""
+
+
+class Commands:
+    """The table."""
+
+    def __init__(self, server: Sequence[Mapping[str, Any]] = ()) -> None:
+        self.rows: list[Mapping[str, Any]] = [*server, *LOCAL]
+        self._by_name: dict[str, Mapping[str, Any]] = {}
+        for row in self.rows:
+            for name in (f"/{row['do']}", *row["aliases"]):
+                self._by_name.setdefault(name, row)
+
+    @property
+    def known(self) -> bool:
+        """Whether the server has sent its table, now or ever."""
+        return len(self.rows) > len(LOCAL)
+
+    def lookup(self, name: str) -> Mapping[str, Any]:
+        """The row of this name or alias, with its slash.
+
+        @raise Refusal: UNKNOWN_CMD, with the nearest name there is.
+        """
+        found = self._by_name.get(name.lower())
+        if found is None:
+            near = get_close_matches(name.lower(), [n for n in self._by_name if n[1:].isalpha()], 1, 0.6)
+            raise Refusal("UNKNOWN_CMD", command=name, near=near[0] if near else "")
+        return found
+
+    def is_local(self, row: Mapping[str, Any]) -> bool:
+        """Whether the client does it itself."""
+        return any(row is local for local in LOCAL)
+
+    def names(self) -> Iterable[tuple[str, str]]:
+        """What Tab offers: (name, help)."""
+        return [(f"/{row['do']}", row["help"]) for row in self.rows if row["topic"]]
+
+
+def about_room(row: Mapping[str, Any]) -> bool:
+    """Whether a command is about a room."""
+    return row["needs"] in ("member", "admin", "owner")
+
+
+def bind(row: Mapping[str, Any], rest: str) -> dict[str, Any]:
+    """The fields that a line gives; "room" where it names one.
+
+    @raise Refusal: BAD_USAGE when there is more than the usage line takes.
+    """
+    fields: dict[str, Any] = {}
+    rest = rest.strip()
+    if about_room(row) and rest.startswith("#"):
+        fields["room"], _, rest = rest.partition(" ")
+    shapes = {arg["name"]: arg["shape"] for arg in row["args"]}
+    places = [arg["name"] for arg in row["args"] if arg["shape"] in ("word", "rest", "list")]
+    while rest := rest.lstrip():
+        word, _, tail = rest.partition(" ")
+        flag = word[2:].replace("-", "_") if word.startswith("--") else ""
+        if shapes.get(flag) == "flag":
+            fields[flag] = True
+        elif shapes.get(word.lower()) == "keyword" and word.lower() not in fields and tail.strip():
+            value, _, tail = tail.lstrip().partition(" ")
+            fields[word.lower()] = value
+        elif not places:
+            raise Refusal("BAD_USAGE", usage=row["usage"])
+        elif shapes[places[0]] == "list":
+            fields.setdefault(places[0], []).append(word)
+        elif shapes[places[0]] == "word":
+            fields[places.pop(0)] = word
+        else:
+            fields[places.pop(0)] = rest.rstrip()
+            tail = ""
+        rest = tail
+    return fields

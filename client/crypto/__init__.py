@@ -1,0 +1,1 @@
+"""Everything cryptographic of the client. The rule: nacl is imported in this package and nowhere else."""

@@ -1,0 +1,180 @@
+"""Events and answers as lines on a screen.
+
+The rule: what the sentences are is decided by chatd/texts.py; here it is decided only where on the line things stand
+and in which style. A line of one's own carries a mark, and the mark is what the outbox and the server have said.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from chatd import texts
+from chatd.model import Event
+from client import formatting
+from client.formatting import Fragments
+from client.outbox import Entry, Mark
+from client.view import MENTION, View
+
+
+@dataclass(slots=True, eq=False)
+class Line:
+    """What one event, answer or notice shows: rows of fragments.
+
+    `mid` and `mark`: it is my own message, and what is known of it. `seq`, `room`, `at`: of its event.
+    """
+
+    rows: list[Fragments]
+    at: int = 0
+    room: int = 0
+    seq: int = 0
+    mid: str | None = None
+    mark: Mark | None = None
+    weight: int = 0
+
+    def shown(self) -> list[Fragments]:
+        """The rows, with the mark behind the last one."""
+        if self.mark is None:
+            return self.rows
+        return [*self.rows[:-1], [*self.rows[-1], ("class:mark", f"  {self.mark.value}")]]
+
+    @property
+    def settled(self) -> bool:
+        """Whether it stays as it is from now on."""
+        return self.mark not in (Mark.QUEUED, Mark.STORED)
+
+
+class Writer:
+    """Writes lines for one view."""
+
+    def __init__(self, view: View, *, ascii_only: bool = False) -> None:
+        self.view = view
+        self.ascii_only = ascii_only
+
+    def event(self, event: Event, name: str, weight: int = 0) -> Line | None:
+        """What an event shows in the room called `name`; None: nothing."""
+        current = event.room == self.view.current
+        if event.kind != "say":
+            rows = texts.event(event, name, self.view.account, current)
+            if not rows:
+                return None
+            clock = ("class:time", f"{texts.clock(event.at)} ")
+            return Line([[clock, ("class:event", row)] for row in rows], event.at, event.room, event.seq)
+        text = event.text
+        if text is None:
+            text = texts.BLANK if event.sealed is None else texts.SEALED
+        mine = event.by == self.view.account
+        mark = Mark.STORED if mine else None
+        rows_ = self._said(event.at, event.by_name, name, text, mine=mine, current=current, weight=weight)
+        return Line(rows_, event.at, event.room, event.seq, event.mid if mine else None, mark, weight)
+
+    def queued(self, entry: Entry) -> Line:
+        """A line of mine that is not stored yet."""
+        if entry.do == "msg":
+            name = f"@{entry.fields['user']}"
+            place = self.view.find(name)
+            room = 0 if place is None else place.id
+        else:
+            room = entry.room if isinstance(entry.room, int) else 0
+            place = self.view.places.get(room)
+            name = str(entry.room) if place is None else place.name
+        current = bool(room) and room == self.view.current
+        rows = self._said(entry.at, self.view.me, name, entry.text, mine=True, current=current)
+        return Line(rows, entry.at, room, 0, entry.mid, Mark.QUEUED)
+
+    def _said(
+        self, at: int, by: str, name: str, text: str, *, mine: bool, current: bool, weight: int = 0
+    ) -> list[Fragments]:
+        """`14:02 bob: hi` here, `14:02 #ops bob: hi` elsewhere, `14:02 [bob] hi` in a conversation that is not open."""
+        by, name = formatting.clean(by), formatting.clean(name)
+        person = (formatting.colour(by), by)
+        head: Fragments = [("class:time", f"{texts.clock(at)} ")]
+        if name.startswith("@") and not current:
+            head += [("class:room", f"[me -> {name[1:]}]" if mine else f"[{by}]")]
+            sign = ""
+        else:
+            head += [person] if current else [("class:room", f"{name or texts.CLOSED} "), person]
+            sign = ":"
+        first, *more = formatting.block(text, ascii_only=self.ascii_only)
+        rows = [[*head, ("", f"{sign} "), *first], *([*head, ("", " | "), *row] for row in more)]
+        if weight == MENTION and not name.startswith("@"):
+            rows = [[(f"{style} class:mention", part) for style, part in row] for row in rows]
+        return rows
+
+    def day(self, at: int) -> Line:
+        """The line between two days."""
+        dash = "--" if self.ascii_only else "──"
+        return Line([[("class:day", f"{dash} {day_of(at)} {dash}")]], at)
+
+    def notice(self, *rows: str, style: str = "class:notice") -> Line:
+        """Something said by chat or by the server, line by line."""
+        return Line([[(style, formatting.clean(row))] for row in rows])
+
+
+def day_of(at: int) -> str:
+    """The local date of a moment in ms.
+
+    >>> import os; os.environ["TZ"] = "UTC"; time.tzset(); day_of(1_700_000_000_000)
+    'Tuesday 14 November 2023'
+    """
+    then = time.localtime(at / 1000)
+    return f"{time.strftime('%A', then)} {then.tm_mday} {time.strftime('%B %Y', then)}"
+
+
+KEEP: Final = 6
+"""How many lines stay changeable below the scrollback, for their marks."""
+TALL: Final = 3
+"""A line of more rows than this does not wait there."""
+
+
+class Tail:
+    """The last lines, drawn with the prompt while their marks still change; what is settled leaves upwards.
+
+    Terminals keep what has scrolled, and nobody can change it there. So a line of mine waits here until its mark is
+    final or enough came after it; lines not yet stored stay below all others, since the server has given them no
+    place yet.
+    """
+
+    def __init__(self, keep: int = KEEP) -> None:
+        self._keep = keep
+        self.lines: list[Line] = []
+        self.queued: list[Line] = []
+
+    def add(self, line: Line) -> list[Line]:
+        """A line is there; those that are final now."""
+        if line.mark is Mark.QUEUED:
+            self.queued.append(line)
+            return []
+        self.lines.append(line)
+        return self.settle()
+
+    def take(self, mid: str) -> Line | None:
+        """The waiting line of this `mid`, which waits no more: its event has come, or it was refused."""
+        for number, line in enumerate(self.queued):
+            if line.mid == mid:
+                return self.queued.pop(number)
+        return None
+
+    def seen(self, room: int, seq: int) -> list[Line]:
+        """All others have seen that room up to `seq`; the lines that are final now."""
+        for line in self.lines:
+            if line.room == room and line.mark is Mark.STORED and line.seq <= seq:
+                line.mark = Mark.SEEN
+        return self.settle()
+
+    def settle(self, *, all_of_it: bool = False) -> list[Line]:
+        """The lines that leave upwards now, in order."""
+        count = 0
+        while count < len(self.lines):
+            line = self.lines[count]
+            if not (all_of_it or line.settled or len(line.rows) > TALL or len(self.lines) - count > self._keep):
+                break
+            count += 1
+        out, self.lines = self.lines[:count], self.lines[count:]
+        return out
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a stored line is still here of which it is not known whether all have seen it."""
+        return any(line.mark is Mark.STORED for line in self.lines)

@@ -1,0 +1,211 @@
+"""`chat`: the command line.
+
+The rule: nothing is imported before it is needed, since the first prompt is to stand there in 300 ms.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from client import profile as profiles
+from client import sentences
+from client.store import Store, TooNew
+
+DEFAULT: Final = ("localhost", 8000)
+MODES: Final = ("send", "tail", "wait", "whoami", "get")
+CONFIG: Final = {"server": str, "profile": str, "theme": str, "ascii": bool, "plain": bool}
+IN_USE, LOGIN, USAGE = 6, 5, 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `chat`; its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    options = _parser(words).parse_args(words)
+    try:
+        _configure(options)
+        profile = profiles.Profile(options.profile)
+    except profiles.InUse:
+        print(sentences.IN_USE.format(name=options.profile), file=sys.stderr)
+        return IN_USE
+    except (ValueError, OSError) as error:
+        print(f"chat: {error}", file=sys.stderr)
+        return USAGE
+    try:
+        store = Store(profile.database)
+        if not _unlock(options, profile, store):
+            print(sentences.LOCKED.format(name=options.profile), file=sys.stderr)
+            return LOGIN
+    except TooNew:
+        print("chat: this profile was written by a newer chat.", file=sys.stderr)
+        return USAGE
+    where = _where(options, store)
+    if where is None:
+        return USAGE
+    try:
+        return _run(options, store, *where)
+    finally:
+        store.close()
+        profile.release()
+
+
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--profile", default=None, help="another person, another server: one profile each")
+    common.add_argument("--config", type=Path, help="a chat.toml instead of ~/.config/chat/chat.toml")
+    common.add_argument("--server", metavar="HOST[:PORT]", default=None, help="where; else as the last time")
+    mode = next((word for word in words if word in MODES), None)
+    if mode is None:
+        parser = argparse.ArgumentParser(
+            prog="chat", parents=[common], description="The terminal client of chatd. Modes: " + ", ".join(MODES) + "."
+        )
+        parser.add_argument("host", nargs="?")
+        parser.add_argument("port", nargs="?", type=int)
+        parser.add_argument("--plain", action="store_true", default=None, help="line by line: screen readers, pipes")
+        parser.add_argument("--ascii", action="store_true", default=None, help="ASCII only")
+        parser.add_argument("--theme", default=None, help="dark, light, classic or none")
+        parser.add_argument("--passphrase", action="store_true", help="protect this profile by a passphrase")
+        parser.set_defaults(mode=None)
+        return parser
+    parser = argparse.ArgumentParser(prog="chat", parents=[common])
+    sub = parser.add_subparsers(dest="mode", required=True)
+
+    def add(name: str, about: str) -> argparse.ArgumentParser:
+        made = sub.add_parser(name, help=about, description=about)
+        made.add_argument("--profile", default=argparse.SUPPRESS)
+        made.add_argument("--config", type=Path, default=argparse.SUPPRESS)
+        made.add_argument("--server", default=argparse.SUPPRESS)
+        return made
+
+    send = add("send", "Send one message: 0 stored, 3 queued, 4 refused.")
+    send.add_argument("to", help="#room or @person")
+    send.add_argument("text", nargs="?", help="the text; - or nothing reads stdin")
+    send.add_argument("--id", metavar="KEY", help="the same KEY is the same message: sent twice, it is there once")
+    send.add_argument("--wait", type=float, default=10.0, metavar="S", help="seconds until it is left queued (10)")
+    for name, about in (("tail", "Print what is said in a room."), ("wait", "Wait for a message: 0 it came, 1 not.")):
+        follow = add(name, about)
+        follow.add_argument("room", help="#room or @person")
+        follow.add_argument("--json", action="store_true", help="events as they come, one object a line")
+        follow.add_argument("--since", metavar="AGE|SEQ", help="from 30m, 2h, 3d ago, or after the event of this seq")
+        if name == "wait":
+            follow.add_argument("--match", required=True, metavar="RE", help="a regular expression")
+            follow.add_argument("--timeout", type=float, metavar="S", help="seconds; without: for ever")
+    whoami = add("whoami", "Print who is logged in with this profile.")
+    whoami.add_argument("--json", action="store_true")
+    whoami.add_argument("--wait", type=float, default=10.0, metavar="S")
+    get = add("get", "Fetch a file.")
+    get.add_argument("file")
+    get.add_argument("folder", nargs="?", default=".")
+    return parser
+
+
+def _configure(options: argparse.Namespace) -> None:
+    """Fill in what the command line has left open, from the configuration and the environment.
+
+    @raise ValueError: the configuration has a mistake.
+    """
+    path = options.config or Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "chat" / "chat.toml"
+    found: dict[str, Any] = {}
+    if options.config is not None or path.exists():
+        try:
+            found = tomllib.loads(path.read_text("utf-8"))
+        except tomllib.TOMLDecodeError as error:
+            raise ValueError(f"{path}: {error}") from None
+    for name, value in found.items():
+        if name not in CONFIG or not isinstance(value, CONFIG[name]):
+            raise ValueError(f"{path}: {name}: {'unknown' if name not in CONFIG else 'wrong kind of value'}")
+        if getattr(options, name, None) is None:
+            setattr(options, name, value)
+    options.profile = options.profile or os.environ.get("CHAT_PROFILE") or "default"
+
+
+def _unlock(options: argparse.Namespace, profile: profiles.Profile, store: Store) -> bool:
+    """Open the profile; whether the passphrase was right."""
+    wrap = store.wrap
+    new = getattr(options, "passphrase", False)
+    passphrase: str | None = None
+    if new or (wrap is not None and wrap["how"] != "file"):
+        passphrase = os.environ.get("CHAT_PASSPHRASE")
+        if passphrase is None:
+            from getpass import getpass
+
+            passphrase = getpass("New passphrase: " if new else "Passphrase: ")
+    try:
+        vault, how = profiles.unlock(profile, wrap, None if new and wrap and wrap["how"] == "file" else passphrase)
+    except profiles.Locked:
+        return False
+    if new and passphrase and how["how"] == "file":
+        how = vault.wrapped_by_passphrase(passphrase)
+    store.unlock(vault, how)
+    if how["how"] != "file":
+        profile.forget_key()
+    elif wrap is None:
+        print(sentences.KEY_IN_CLEAR.format(path=profile.path / profiles.KEY), file=sys.stderr)
+    return True
+
+
+def _where(options: argparse.Namespace, store: Store) -> tuple[str, int] | None:
+    """The server: named, or that of the last time. None: lines for another one wait here, and that was said."""
+    last = store.get("where")
+    named = getattr(options, "host", None) or options.server
+    if named is None:
+        return _split(last) if last else DEFAULT
+    host, port = _split(named)
+    port = getattr(options, "port", None) or port
+    queued = len(store.outbox())
+    if last and _split(last) != (host, port) and queued:
+        print(sentences.OTHER_SERVER.format(queued=sentences.queued(queued), server=last, host=host), file=sys.stderr)
+        return None
+    if last and _split(last) != (host, port):
+        store.forget_events()
+        store.put(pin=None)
+    return host, port
+
+
+def _split(where: str) -> tuple[str, int]:
+    host, colon, port = where.rpartition(":")
+    if colon and port.isdecimal() and (":" not in host or host.startswith("[")):
+        return host.strip("[]") or DEFAULT[0], int(port)
+    return where.strip("[]"), DEFAULT[1]
+
+
+def _run(options: argparse.Namespace, store: Store, host: str, port: int) -> int:
+    if options.mode is None and not options.plain:
+        if sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
+            from client.terminal import run
+
+            return run(options, store, host, port)
+        if sys.stdin.isatty():
+            print(sentences.NOT_A_TERMINAL, file=sys.stderr)
+    from twisted.internet import reactor
+
+    from client.chat import Chat
+    from client.link import Link
+    from client.reach import Pins, connector
+
+    face: Any
+    if options.mode is None:
+        from client.plain import Plain
+
+        face = Plain(reactor, ascii_only=bool(options.ascii))
+    else:
+        from client.modes import MODES as modes
+
+        face = modes[options.mode](reactor, options)
+    pins = Pins(store.get("pin"), lambda pin: store.put(pin=pin), lambda: chat.distrust())
+    connect = connector(reactor, host, port, pins)
+    chat = Chat(store, face, reactor, lambda chat: Link(reactor, connect, chat), f"{host}:{port}")
+    running: Any = reactor
+    running.addSystemEventTrigger("before", "shutdown", chat.stop)
+    running.callWhenRunning(face.begin, chat)
+    running.run()
+    return int(face.code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

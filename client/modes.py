@@ -1,0 +1,232 @@
+"""`chat send`, `tail`, `wait`, `get`, `whoami`: one thing, no terminal, an exit code that tells what became of it.
+
+The rule: nothing but the answer goes to stdout; why something failed goes to stderr, and which kind of failure it was
+is the exit code:
+
+    0  done: what was sent is stored, what was waited for came
+    1  `wait`: it did not come in time
+    2  the command line is wrong
+    3  queued: it is on disk here, and goes out the next time this profile is used
+    4  refused by the server: it will never be sent
+    5  nobody is logged in with this profile, or the login is not valid any more
+    6  this profile is in use by another chat
+    7  the server cannot be reached, or its certificate is not the one pinned
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from twisted.python.failure import Failure
+
+from chatd import texts
+from client import sentences
+from client.answers import Lost, Refused
+from client.chat import Chat, Face, halt
+from client.outbox import Entry, mid_of, new_mid
+from client.view import as_event
+
+DONE, NOT_SEEN, USAGE, QUEUED, REFUSED, LOGIN, IN_USE, UNREACHABLE = range(8)
+_AGE: Final = re.compile(r"\d+[smhdw]")
+
+
+class Script(Face):
+    """The face of a script: it ends with a code."""
+
+    def __init__(self, reactor: Any, options: Namespace) -> None:
+        self.reactor = reactor
+        self.options = options
+        self.code = DONE
+        self.chat: Chat
+
+    def begin(self, chat: Chat) -> None:
+        """Serve this chat."""
+        self.chat = chat
+        if chat.store.get("token") is None or chat.store.get("me") is None:
+            self.at_door()
+            return
+        self.before()
+        chat.start()
+        chat.connect()
+
+    def before(self) -> None:
+        """What is done before the connection."""
+
+    def end(self, code: int, *rows: str) -> None:
+        """This is the end; why, for stderr."""
+        self.code = code
+        for row in rows:
+            print(row, file=sys.stderr)
+        self.chat.stop()
+
+    def at_door(self) -> None:
+        profile = "" if self.options.profile == "default" else f" --profile {self.options.profile}"
+        self.end(LOGIN, sentences.LOG_IN_FIRST.format(profile=profile))
+
+    def distrusted(self) -> None:
+        self.end(UNREACHABLE, sentences.PIN)
+
+    def limit(self, seconds: float, code: int, *rows: str) -> None:
+        """It takes no longer than this."""
+        self.reactor.callLater(seconds, self.end, code, *rows)
+
+    def bye(self) -> None:
+        halt(self.reactor)
+
+
+class Send(Script):
+    """`chat send '#ops' [TEXT|-] [--id KEY]`"""
+
+    def before(self) -> None:
+        options, chat = self.options, self.chat
+        text = options.text
+        if text in (None, "-"):
+            text = sys.stdin.read().removesuffix("\n")
+        account = chat.store.get("me")[1]
+        self._mid = mid_of(options.id, account) if options.id else new_mid()
+        if not text:
+            self.end(USAGE, "Nothing to send.")
+            return
+        if len(text) > chat.talk.limit:  # becomes a file, when there are files
+            self.end(REFUSED, *texts.refusal("TOO_LONG", {"size": len(text), "limit": chat.talk.limit}))
+            return
+        if options.to.startswith("@"):
+            entry = Entry(self._mid, account, "msg", "", text, chat.now(), {"user": options.to[1:]})
+        else:
+            entry = Entry(self._mid, account, "say", options.to, text, chat.now())
+        chat.store.queue(entry)
+        chat.outbox.add(entry)
+        self.limit(options.wait, QUEUED, "Queued: it goes out the next time this profile is used.")
+
+    def fate(self, entry: Entry, seq: int, error: Mapping[str, Any] | None) -> None:
+        if entry.mid != self._mid:
+            return
+        if error is None:
+            self.end(DONE)
+        else:
+            self.end(REFUSED, error["text"], *error.get("help", "").splitlines())
+
+
+class Follow(Script):
+    """What `tail` and `wait` share: the messages of one room, from now or from a moment on."""
+
+    def before(self) -> None:
+        self._live = False
+        self._from = 0
+        since = self.options.since
+        if since is not None and since.isdecimal():
+            self._from = int(since) + 1
+            self._live = True
+            held = self.chat.store.get("cursor", 0)
+            self.chat.store.put(cursor=min(held, int(since)))
+        elif since is not None and not _AGE.fullmatch(since):
+            self.end(USAGE, "--since takes an age (30m, 2h, 3d) or the seq of the last event known.")
+
+    def event(self, fields: Mapping[str, Any]) -> None:
+        if self._live and fields["seq"] >= self._from and self._here(fields):
+            self.heard(fields)
+
+    def _here(self, fields: Mapping[str, Any]) -> bool:
+        return fields.get("room") == self.options.room
+
+    def caught_up(self) -> None:
+        if self._live:
+            return
+        self._live = True
+        place = self.chat.view.find(self.options.room)
+        if place is None:
+            self.end(REFUSED, *texts.refusal("NOT_MEMBER", {"room": self.options.room}))
+        elif self.options.since is not None:
+            call = {"do": "history", "room": place.id, "since": self.options.since, "count": 500}
+            self.chat.link.call(call).addCallbacks(self._past, self._no_past)
+
+    def _past(self, answer: Mapping[str, Any]) -> None:
+        for line in answer["lines"]:
+            self.heard({"ev": "say", "room": self.options.room, "room_id": answer["room_id"], **line})
+
+    def _no_past(self, failure: Failure) -> None:
+        if failure.check(Lost) is None:
+            error = failure.value.error if isinstance(failure.value, Refused) else {"text": str(failure.value)}
+            self.end(REFUSED, error["text"])
+
+    def heard(self, fields: Mapping[str, Any]) -> None:
+        """An event of this room."""
+
+    def write(self, fields: Mapping[str, Any]) -> None:
+        """Print an event: as it came with --json, else as people read it."""
+        if self.options.json:
+            print(json.dumps(fields, ensure_ascii=False), flush=True)
+            return
+        event = as_event(fields)
+        if event.kind == "say":
+            rows = texts.past(
+                {"lines": [{"at": event.at, "by": event.by_name, "text": event.text, "sealed": event.sealed}]}
+            )
+        else:
+            sentences_ = texts.event(event, self.options.room, self.chat.view.account, False)
+            rows = [f"{texts.stamp(event.at)} {row}" for row in sentences_]
+        for row in rows:
+            print(row, flush=True)
+
+
+class Tail(Follow):
+    """`chat tail '#ops' [--json] [--since]`"""
+
+    def heard(self, fields: Mapping[str, Any]) -> None:
+        self.write(fields)
+
+
+class Wait(Follow):
+    """`chat wait '#ops' --match RE --timeout S`"""
+
+    def before(self) -> None:
+        try:
+            self._wanted = re.compile(self.options.match)
+        except re.error as error:
+            self.end(USAGE, f"--match: {error}")
+            return
+        super().before()
+        if self.options.timeout is not None:
+            self.limit(self.options.timeout, NOT_SEEN)
+
+    def heard(self, fields: Mapping[str, Any]) -> None:
+        if self.code == DONE and fields["ev"] == "say" and self._wanted.search(fields.get("text") or ""):
+            self.write(fields)
+            self._wanted = re.compile(r"(?!)")
+            self.end(DONE)
+
+
+class WhoAmI(Script):
+    """`chat whoami`"""
+
+    def caught_up(self) -> None:
+        view = self.chat.view
+        if self.options.json:
+            print(json.dumps({"name": view.me, "account": view.account, "server": self.chat.where}))
+        else:
+            print(f"{view.me} on {self.chat.where}")
+        self.end(DONE)
+
+    def before(self) -> None:
+        self.limit(self.options.wait, UNREACHABLE, f"No answer from {self.chat.where}.")
+
+
+class Get(Script):
+    """`chat get 17 [dir]`: when there are files."""
+
+    def caught_up(self) -> None:
+        self.end(REFUSED, *texts.refusal("NO_FILES_YET", {}))
+
+
+MODES: Final[Mapping[str, Callable[[Any, Namespace], Script]]] = {
+    "send": Send,
+    "tail": Tail,
+    "wait": Wait,
+    "whoami": WhoAmI,
+    "get": Get,
+}

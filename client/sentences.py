@@ -1,0 +1,65 @@
+"""What `chat` says by itself. The server's sentences are in chatd/texts.py, and nothing stands in both.
+
+The rule: the words are FEATURES.md's where it has them.
+"""
+
+from __future__ import annotations
+
+HINT = "Type to talk. /help for commands, Tab completes, /quit leaves."
+COMING = "Server is shutting down. Waiting to reconnect, Ctrl-C to quit."
+PIN = "The server's certificate is not the pinned one. Not connecting."
+NOT_NOW = "Offline. Commands are not queued: nothing was done."
+NOT_SENT = "Not sent: "
+KEY_IN_CLEAR = "The key of this profile lies in {path}, readable by you alone. chat --passphrase protects it better."
+IN_USE = 'Profile "{name}" is in use by another chat. For a second person: chat --profile NAME'
+LOCKED = 'Profile "{name}" is protected by a passphrase, and this one is wrong.'
+OTHER_SERVER = "{queued} for {server} not sent yet. For another server: chat --profile NAME {host}"
+LOG_IN_FIRST = "Not logged in. Start chat once and log in: chat{profile}"
+NO_SUCH_ROOM = "You are not in {name}. /join {name}"
+NO_UNREAD = "Nothing unread."
+NOT_A_TERMINAL = "This is no terminal: going on line by line, as with --plain."
+
+
+def cannot_reach(where: str, why: str, wait: float) -> str:
+    """No connection yet."""
+    return f"Cannot reach {where} ({why}). Retry in {max(1, round(wait))} s, Ctrl-C to stop."
+
+
+def offline(seconds: float, queued: int) -> str:
+    """The connection is gone for so long.
+
+    >>> offline(12.3, 2)
+    'offline 12 s, 2 queued'
+    """
+    return f"offline {seconds:.0f} s, {queued:,} queued"
+
+
+def keep_typing(seconds: float, queued: int) -> str:
+    """As it is said once."""
+    return f"{offline(seconds, queued)}. You can keep typing."
+
+
+def online_again(missed: int, sent: int) -> str:
+    """Resumed, and all that waited is stored."""
+    return f"online again, {missed:,} missed, {sent:,} sent"
+
+
+def unsent(count: int) -> str:
+    """What `/quit` adds."""
+    if not count:
+        return "Nothing unsent."
+    return (
+        "1 message unsent; it goes out next time."
+        if count == 1
+        else f"{count:,} messages unsent; they go out next time."
+    )
+
+
+def paste(lines: int) -> str:
+    """More than one line was pasted."""
+    return f"Paste {lines:,} lines? [y]es [f]ile [n]o "
+
+
+def queued(count: int) -> str:
+    """In front of `for server …`."""
+    return f"{count:,} {'message' if count == 1 else 'messages'}"

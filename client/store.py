@@ -1,0 +1,187 @@
+"""A profile's one SQLite file: rooms, events, cursors, the outbox, the session's token.
+
+The rule: what came from people or says who somebody is lies sealed (crypto/vault.py); in the clear stand only numbers
+that order rows. A cursor is written in the transaction that writes the events it speaks of, so after a crash events
+are asked for again and never missing. Lines typed are flushed to disk before `queue` returns.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from orjson import OPT_NON_STR_KEYS, dumps, loads
+
+from client.crypto.vault import Vault
+from client.outbox import Entry
+
+SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS wrap (id INTEGER PRIMARY KEY CHECK (id = 1), body TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS kept (name TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS event (
+    seq    INTEGER PRIMARY KEY,
+    room   INTEGER NOT NULL,
+    weight INTEGER NOT NULL,  -- 0: not counted, 1: a line of somebody else, 2: one that means me
+    body   BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS event_room ON event (room, seq);
+CREATE INDEX IF NOT EXISTS event_weight ON event (room, seq, weight) WHERE weight > 0;
+CREATE TABLE IF NOT EXISTS outbox (n INTEGER PRIMARY KEY AUTOINCREMENT, mid TEXT NOT NULL UNIQUE, body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS typed (n INTEGER PRIMARY KEY AUTOINCREMENT, body BLOB NOT NULL);
+"""
+VERSION: Final = 1
+TYPED_MOST: Final = 1_000
+"""How many typed lines are remembered for the up key."""
+
+
+class TooNew(Exception):
+    """The file was written by a newer chat."""
+
+
+class Held(NamedTuple):
+    """An event to keep, as the server sent it."""
+
+    seq: int
+    room: int
+    weight: int
+    fields: Mapping[str, Any]
+
+
+class Store:
+    """The file, open. `unlock` comes before everything but `wrap`."""
+
+    def __init__(self, path: Path | str) -> None:
+        """@raise TooNew: this chat is too old for it."""
+        self._db = sqlite3.connect(path, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version > VERSION:
+            raise TooNew
+        if version < VERSION:
+            self._db.executescript(SCHEMA)
+            self._db.execute(f"PRAGMA user_version={VERSION}")
+        self._vault: Vault
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    # -- the key ------------------------------------------------------------------------------------------------------
+
+    @property
+    def wrap(self) -> dict[str, Any] | None:
+        """How the master key is wrapped; None in a new file."""
+        row = self._db.execute("SELECT body FROM wrap").fetchone()
+        return None if row is None else loads(row[0])
+
+    def unlock(self, vault: Vault, wrap: Mapping[str, Any]) -> None:
+        """Use this vault from now on, and remember how its key is wrapped."""
+        self._vault = vault
+        if wrap != self.wrap:
+            self._db.execute("INSERT OR REPLACE INTO wrap VALUES (1, ?)", (dumps(wrap).decode(),))
+
+    # -- single things ------------------------------------------------------------------------------------------------
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """What is kept under this name."""
+        row = self._db.execute("SELECT body FROM kept WHERE name = ?", (name,)).fetchone()
+        return default if row is None else loads(self._vault.open("kept", name, row[0]))
+
+    def put(self, **things: Any) -> None:
+        """Keep these, each under its name; None forgets."""
+        with self._transaction():
+            self._put(things)
+
+    def _put(self, things: Mapping[str, Any]) -> None:
+        for name, value in things.items():
+            if value is None:
+                self._db.execute("DELETE FROM kept WHERE name = ?", (name,))
+            else:
+                body = self._vault.seal("kept", name, dumps(value, option=OPT_NON_STR_KEYS))
+                self._db.execute("INSERT OR REPLACE INTO kept VALUES (?, ?)", (name, body))
+
+    # -- events -------------------------------------------------------------------------------------------------------
+
+    def add(self, events: Iterable[Held], **things: Any) -> None:
+        """Keep these events, and what is true with them."""
+        rows = [
+            (event.seq, event.room, event.weight, self._vault.seal("event", event.seq, dumps(event.fields)))
+            for event in events
+        ]
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        with self._transaction():
+            self._db.executemany("INSERT OR IGNORE INTO event VALUES (?, ?, ?, ?)", rows)
+            self._put(things)
+
+    def last(self, room: int, count: int, before: int | None = None, after: int = 0) -> list[dict[str, Any]]:
+        """The newest events of a room (older than `before`, newer than `after`), the oldest of them first."""
+        rows = self._db.execute(
+            "SELECT seq, body FROM event WHERE room = ? AND seq < ? AND seq > ? ORDER BY seq DESC LIMIT ?",
+            (room, 1 << 62 if before is None else before, after, count),
+        ).fetchall()
+        return [loads(self._vault.open("event", seq, body)) for seq, body in reversed(rows)]
+
+    def unread(self, room: int, after: int, most: int = 2_000) -> list[tuple[int, int]]:
+        """What counts in a room past a cursor: (seq, weight), in order; of very much, the first `most`."""
+        return self._db.execute(
+            "SELECT seq, weight FROM event WHERE room = ? AND seq > ? AND weight > 0 ORDER BY seq LIMIT ?",
+            (room, after, most),
+        ).fetchall()
+
+    def forget_events(self) -> None:
+        """Another person, or another server: nothing of the old one is shown."""
+        with self._transaction():
+            self._db.execute("DELETE FROM event")
+            self._db.execute("DELETE FROM typed")
+            self._db.execute("DELETE FROM kept WHERE name IN ('rooms', 'cursor', 'reads', 'current', 'people')")
+
+    # -- the outbox ---------------------------------------------------------------------------------------------------
+
+    def outbox(self) -> list[Entry]:
+        """What waits, in the order typed."""
+        rows = self._db.execute("SELECT mid, body FROM outbox ORDER BY n").fetchall()
+        return [Entry(**loads(self._vault.open("outbox", mid, body))) for mid, body in rows]
+
+    def queue(self, entry: Entry) -> None:
+        """Keep a line until it is stored. It is on disk when this returns."""
+        body = dumps({name: getattr(entry, name) for name in Entry.__slots__})
+        self._db.execute("PRAGMA synchronous=FULL")
+        self._db.execute(
+            "INSERT OR IGNORE INTO outbox (mid, body) VALUES (?, ?)",
+            (entry.mid, self._vault.seal("outbox", entry.mid, body)),
+        )
+
+    def unqueue(self, mid: str) -> None:
+        """It is stored, or never will be."""
+        self._db.execute("DELETE FROM outbox WHERE mid = ?", (mid,))
+
+    # -- what was typed -----------------------------------------------------------------------------------------------
+
+    def typed(self) -> list[str]:
+        """The lines typed before, the newest first."""
+        rows = self._db.execute("SELECT n, body FROM typed ORDER BY n DESC LIMIT ?", (TYPED_MOST,)).fetchall()
+        return [self._vault.open("typed", n, body).decode() for n, body in rows]
+
+    def remember(self, line: str) -> None:
+        """A line was typed. Passwords never come here."""
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        with self._transaction():
+            n = self._db.execute("SELECT coalesce(max(n), 0) + 1 FROM typed").fetchone()[0]
+            self._db.execute("INSERT INTO typed VALUES (?, ?)", (n, self._vault.seal("typed", n, line.encode())))
+            self._db.execute("DELETE FROM typed WHERE n <= ?", (n - TYPED_MOST,))
+
+    def _transaction(self) -> _Transaction:
+        return _Transaction(self._db)
+
+
+class _Transaction:
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def __enter__(self) -> None:
+        self._db.execute("BEGIN IMMEDIATE")
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._db.execute("COMMIT" if kind is None else "ROLLBACK")

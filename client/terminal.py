@@ -1,0 +1,403 @@
+"""`chat` in a terminal: keys and screen, by prompt_toolkit under Twisted's asyncio reactor.
+
+The rule: the line being typed belongs to the person. What arrives is printed above it, into the terminal's own
+scrollback; only the tail (lines whose marks still change), the line itself and the status line are drawn again.
+Nothing is decided here: a line typed goes to `Chat.typed`, and what is shown comes from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.buffer import Buffer
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.document import Document
+from prompt_toolkit.filters import Condition
+from prompt_toolkit.formatted_text import FormattedText
+from prompt_toolkit.history import History
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.keys import Keys
+from prompt_toolkit.output import ColorDepth
+from prompt_toolkit.renderer import print_formatted_text
+from prompt_toolkit.styles import DynamicStyle, Style
+
+from chatd import texts
+from client import completion, formatting, sentences
+from client.chat import Chat, Face
+from client.formatting import Fragments
+from client.lines import KEEP, TALL, Line
+from client.store import Store
+from client.themes import THEMES
+
+if TYPE_CHECKING:
+    from client.link import Link
+
+GATHER: Final = 0.02
+"""Seconds in which what arrives is gathered into one drawing."""
+QUEUED_SHOWN: Final = 5
+FIRST_DRAWN: Final = 0.03
+"""Seconds until the network is thought of: the prompt stands by then."""
+
+
+def run(options: Namespace, store: Store, host: str, port: int) -> int:
+    """Run until the person quits; the exit code."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    network: list[Any] = []
+
+    def make_link(chat: Chat) -> Link:
+        """Twisted comes in when the prompt stands already: it shares the loop."""
+        from twisted.internet import asyncioreactor
+
+        asyncioreactor.install(loop)
+        from twisted.internet import reactor
+
+        from client.link import Link
+        from client.reach import Pins, connector
+
+        running: Any = reactor
+        running.startRunning(installSignalHandlers=False)
+        network.append(running)
+        pins = Pins(store.get("pin"), lambda pin: store.put(pin=pin), chat.distrust)
+        return Link(running, connector(running, host, port, pins), chat)
+
+    face = Terminal(options, store, loop)
+    chat = Chat(store, face, Timers(loop), make_link, f"{host}:{port}")
+    loop.call_soon(face.begin, chat)
+    loop.run_forever()
+    for running in network:
+        running.fireSystemEvent("shutdown")
+    return 0
+
+
+class Timers:
+    """callLater, as Twisted has it, on the loop alone."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def callLater(self, seconds: float, do: Callable[..., object], *args: object) -> Timer:
+        """Do it then."""
+        return Timer(self._loop, seconds, do, args)
+
+
+class Timer:
+    """Something that will be done."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, seconds: float, do: Callable[..., object], args: tuple[object, ...]
+    ) -> None:
+        self._waits = True
+        self._do = do
+        self._args = args
+        self._handle = loop.call_later(seconds, self._now)
+
+    def _now(self) -> None:
+        self._waits = False
+        self._do(*self._args)
+
+    def active(self) -> bool:
+        """Whether it is still to be done."""
+        return self._waits
+
+    def cancel(self) -> None:
+        """Do not."""
+        self._waits = False
+        self._handle.cancel()
+
+
+class Terminal(Face):
+    """The screen and the keys of one chat."""
+
+    keep = KEEP
+
+    def __init__(self, options: Namespace, store: Store, loop: asyncio.AbstractEventLoop) -> None:
+        self.store = store
+        self.loop = loop
+        self.chat: Chat
+        self.ascii_only = bool(options.ascii)
+        self._colour = "NO_COLOR" not in os.environ
+        self._theme = options.theme or store.get("theme") or "dark"
+        self._style = Style.from_dict(THEMES.get(self._theme, THEMES["dark"]))
+        self._out: list[Line] = []
+        self._printing = False
+        self._pasted: str | None = None
+        self._over = False
+        self.session: PromptSession[str] = PromptSession(
+            message=self._message,
+            completer=_Tab(self),
+            complete_while_typing=False,
+            history=_Typed(store),
+            bottom_toolbar=self._status,
+            key_bindings=self._keys(),
+            style=DynamicStyle(lambda: self._style),
+            include_default_pygments_style=False,
+            color_depth=None if self._colour and self._theme != "none" else ColorDepth.DEPTH_1_BIT,
+            is_password=Condition(lambda: self.chat.talk.secret),
+            enable_open_in_editor=True,
+            enable_suspend=True,
+            reserve_space_for_menu=6,
+            erase_when_done=True,
+        )
+        self.session.default_buffer.accept_handler = self._accept
+
+    def begin(self, chat: Chat) -> None:
+        """Serve this chat."""
+        self.chat = chat
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            self.loop.add_signal_handler(number, chat.stop)
+        chat.start()
+        self._write()  # what is held stands there before anything is drawn
+        self._running = self.loop.create_task(self._run())
+        self.loop.call_later(FIRST_DRAWN, chat.connect)
+        self._tick()
+
+    async def _run(self) -> None:
+        try:
+            with suppress(EOFError, OSError):  # the terminal is gone
+                await self.session.app.run_async(handle_sigint=False)
+        finally:
+            self._over = True
+            self.chat.stop()
+            with suppress(OSError):
+                self._write()
+            self.loop.call_later(0.05, self.loop.stop)
+
+    def _tick(self) -> None:
+        """The seconds of `offline 12 s` go on."""
+        if not self._over:
+            if self.chat.down_since is not None:
+                self.session.app.invalidate()
+            self.loop.call_later(1.0, self._tick)
+
+    # -- keys ---------------------------------------------------------------------------------------------------------
+
+    def _keys(self) -> KeyBindings:
+        keys = KeyBindings()
+        pasted = Condition(lambda: self._pasted is not None)
+        add = keys.add
+
+        @add("c-c", filter=~pasted)
+        def interrupt(event: KeyPressEvent) -> None:
+            if event.current_buffer.text:
+                event.current_buffer.reset()
+            else:
+                self._typed("/quit" if self.chat.talk.question is None else "")
+
+        @add("c-d", filter=Condition(lambda: not self.session.default_buffer.text))
+        def end(event: KeyPressEvent) -> None:
+            self.chat.typed("/quit")
+
+        for number in range(1, 10):
+
+            @add("escape", str(number))
+            def nth(event: KeyPressEvent, number: int = number) -> None:
+                places = self.chat.view.ordered()
+                if number <= len(places):
+                    self.chat.go(places[number - 1])
+
+        @add("escape", "a")
+        def unread(event: KeyPressEvent) -> None:
+            self.chat.switch()
+
+        @add(Keys.BracketedPaste, filter=~pasted)
+        def paste(event: KeyPressEvent) -> None:
+            data = event.data.replace("\r\n", "\n").replace("\r", "\n")
+            if "\n" in data.rstrip("\n") and not self.chat.talk.secret:
+                self._pasted = data.rstrip("\n")
+                self.refresh()
+            else:
+                event.current_buffer.insert_text(data.rstrip("\n"))
+
+        @add(Keys.Any, filter=pasted)
+        @add("enter", filter=pasted)
+        @add("escape", filter=pasted)
+        @add("c-c", filter=pasted)
+        def decide(event: KeyPressEvent) -> None:
+            held, self._pasted = self._pasted, None
+            choice = event.data.lower()
+            if choice == "y" and held is not None:
+                before = event.current_buffer.text
+                event.current_buffer.reset()
+                self.chat.say(before + held)
+            elif choice == "f":
+                self.chat.notice(*texts.refusal("NO_FILES_YET", {}), style="class:error")
+            self.refresh()
+
+        return keys
+
+    def _accept(self, buffer: Buffer) -> bool:
+        """Enter. What answers a question is not remembered for the up key."""
+        text = buffer.text
+        if self.chat.talk.question is not None or not self.chat.talk.inside:
+            buffer.text = ""
+        self._typed(text)
+        return False
+
+    def _typed(self, text: str) -> None:
+        talk = self.chat.talk
+        if talk.secret:
+            self.chat.echo(talk.prompt)
+        elif talk.question is not None or not talk.inside or (text.startswith("/") and not text.startswith("//")):
+            self.chat.echo(f"{talk.prompt}{text}")
+        self.chat.typed(text)
+
+    # -- the screen ---------------------------------------------------------------------------------------------------
+
+    def show(self, lines: list[Line]) -> None:
+        self._out += lines
+        self._print_soon()
+
+    def refresh(self) -> None:
+        if self.session.app.is_running:
+            self.session.app.invalidate()
+
+    def _print_soon(self) -> None:
+        if not self._printing and not self._over:
+            self._printing = True
+            self.loop.call_later(GATHER, lambda: self.loop.create_task(self._print()))
+
+    async def _print(self) -> None:
+        """Put what has gathered above the prompt.
+
+        As run_in_terminal does it, but the terminal stays as it is for keys: nothing typed or pasted meanwhile is
+        echoed, or taken for something else.
+        """
+        app = self.session.app
+        renderer = app.renderer
+        if app.is_running:
+            await renderer.wait_for_cpr_responses()  # else the answer would be about another row
+        self._printing = False
+        if self._over:
+            return
+        if not app.is_running or app._running_in_terminal:  # not yet; or $EDITOR has the screen
+            self._print_soon()
+            return
+        brackets, renderer._bracketed_paste_enabled = renderer._bracketed_paste_enabled, False
+        renderer.erase()
+        self._write()
+        renderer.reset()
+        renderer._bracketed_paste_enabled = brackets
+        app._request_absolute_cursor_position()
+        app._redraw()
+
+    def _write(self) -> None:
+        """Print what has gathered. The terminal wraps and scrolls by itself."""
+        lines, self._out = self._out, []
+        fragments: Fragments = []
+        for line in lines:
+            for row in line.shown():
+                fragments += row
+                fragments.append(("", "\n"))
+        if fragments:
+            depth = self.session.app.color_depth
+            text = FormattedText(self._letters(fragments))
+            print_formatted_text(self.session.app.output, text, self._style, color_depth=depth)
+
+    def _letters(self, fragments: Fragments) -> Fragments:
+        if not self.ascii_only:
+            return fragments
+        return [(style, formatting.to_ascii(text)) for style, text in fragments]
+
+    def _message(self) -> FormattedText:
+        """What is drawn with the line being typed: the tail above it, and the prompt."""
+        columns = self.session.app.output.get_size().columns
+        tail = self.chat.tail
+        fragments: Fragments = []
+        queued = tail.queued[-QUEUED_SHOWN:]
+        for line in tail.lines:
+            fragments += self._drawn(line, columns)
+        if len(tail.queued) > len(queued):
+            fragments.append(("class:offline", f"({len(tail.queued) - len(queued):,} more)\n"))
+        for line in queued:
+            fragments += self._drawn(line, columns)
+        prompt = sentences.paste(self._pasted.count("\n") + 1) if self._pasted is not None else self.chat.talk.prompt
+        return FormattedText(self._letters([*fragments, ("class:prompt", prompt)]))
+
+    def _drawn(self, line: Line, columns: int) -> Fragments:
+        """A line of the tail; a tall one only as far as there is room."""
+        found: Fragments = []
+        used = 0
+        for row in line.shown():
+            used += formatting.rows(formatting.plain(row), columns)
+            if used > TALL:
+                mark = f"  {line.mark.value}" if line.mark is not None else ""
+                text = formatting.cut(formatting.plain(row), columns - len(mark) - 1, "..." if self.ascii_only else "…")
+                return [*found, ("", f"{text}{mark}\n")]
+            found += [*row, ("", "\n")]
+        return found
+
+    def _status(self) -> FormattedText:
+        """The line below: the connection, and what is unread where."""
+        chat = self.chat
+        columns = self.session.app.output.get_size().columns
+        parts = [chat.connection()]
+        if chat.talk.inside:
+            for number, place in enumerate(chat.view.ordered(), 1):
+                if place.unread:
+                    mention = "!" if place.mentions else ""
+                    key = f"{number} " if number < 10 else ""
+                    parts.append(f"{key}{formatting.clean(place.name)} {place.unread:,}{mention}")
+        text = "  ".join(parts)
+        if self._theme == "classic" and self._colour:
+            text = f"- - - {text} " + "- " * columns
+        return FormattedText(self._letters([("", formatting.cut(f" {text}", columns - 1, ""))]))
+
+    # -- the rest -----------------------------------------------------------------------------------------------------
+
+    def ring(self, title: str, text: str) -> None:
+        """The bell, and a notification where the terminal knows OSC 9."""
+        output = self.session.app.output
+        safe = formatting.cut(formatting.clean(f"{title} {text}").replace("\n", " "), 200)
+        output.write_raw(f"\x1b]9;{safe}\x1b\\")
+        output.bell()
+        output.flush()
+
+    def local(self, do: str, fields: Mapping[str, Any]) -> None:
+        if do == "edit":
+            self.session.default_buffer.open_in_editor(validate_and_handle=True)
+        elif do == "theme":
+            name = fields.get("name")
+            if name in THEMES:
+                self._theme = name
+                self._style = Style.from_dict(THEMES[name])
+                self.store.put(theme=name)
+            else:
+                self.chat.notice(f"/theme {'|'.join(THEMES)}")
+
+    def bye(self) -> None:
+        if self.session.app.is_running:
+            self.session.app.exit(result="")
+
+
+class _Typed(History):
+    """The lines typed before. They are kept by Chat, sealed."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__()
+        self._store = store
+
+    def load_history_strings(self) -> Iterable[str]:
+        return self._store.typed()
+
+    def store_string(self, string: str) -> None:
+        """Chat keeps it."""
+
+
+class _Tab(Completer):
+    def __init__(self, face: Terminal) -> None:
+        self._face = face
+
+    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
+        chat = self._face.chat
+        if chat.talk.question is not None or not chat.talk.inside:
+            return
+        for offer in completion.offers(document.text_before_cursor, chat.view, chat.commands):
+            yield Completion(offer.text, -offer.length, offer.shown, display_meta=offer.note)

@@ -1,0 +1,234 @@
+"""`chat` in a real terminal: the first five minutes, and a line being typed that nothing disturbs."""
+
+from __future__ import annotations
+
+import re
+
+from tests.client.live import ClientTestCase, Terminal
+from tests.live import PASSWORD
+
+
+def without_times(screen: str) -> list[str]:
+    """The rows, with every time of day as 00:00, and without empty ones."""
+    return [re.sub(r"^\d\d:\d\d ", "00:00 ", row.rstrip()) for row in screen.splitlines() if row.strip()]
+
+
+class FirstMinutesTests(ClientTestCase):
+    """FEATURES §4 at 80×24."""
+
+    async def test_first_five_minutes(self) -> None:
+        """Register at the door, make a group, talk, complete, lose the server and find it again."""
+        server = await self.server()
+        alice = await self.person(server.port, "alice")
+        bob = await self.terminal("127.0.0.1", str(server.port))
+        await bob.shows('Press "l" to log in, "r" to register, "c" to close the connection:')
+        await bob.type("r")
+        await bob.shows("Username:")
+        await bob.type("bob")
+        await bob.shows("Password (8+ characters, a capital, a number):")
+        await bob.letters(PASSWORD)
+        await bob.shows("*" * len(PASSWORD))
+        await bob.keys("Enter")
+        await bob.shows("Again:")
+        await bob.type(PASSWORD)
+        await bob.shows("Welcome, bob.", "People: alice*   (* online)", "Groups: (none)", "Group:")
+        await bob.keys("Enter")
+        await bob.shows("Type to talk. /help for commands, Tab completes, /quit leaves.")
+        await bob.type("/join #friends")
+        await bob.shows("#friends did not exist: created. You are admin.", "#friends(admin)>")
+        await bob.type("hello")
+        await bob.shows("bob: hello  +")
+        await bob.type("/add alice")
+        await alice.event("joined")
+        await alice.call("say", room="#friends", text="hi bob!")
+        await bob.shows("alice: hi bob!")
+        await bob.letters("see :rocke")
+        await bob.keys("Tab")
+        await bob.shows("#friends(admin)> see 🚀")
+        await bob.keys("Enter")
+        said = await alice.event("say", text="see 🚀")
+        await alice.call("ack", seq=said["seq"])
+        await bob.shows("bob: see 🚀  ++")
+        screen = await bob.until(lambda screen: screen.endswith(" online"), "the status line")
+        self.assertNotIn(PASSWORD, await bob.screen(past=True))
+        self.assertEqual(
+            without_times(screen)[-10:],
+            [
+                "Type to talk. /help for commands, Tab completes, /quit leaves.",
+                "> /join #friends",
+                "#friends did not exist: created. You are admin.",
+                "00:00 bob: hello  ++",
+                "#friends(admin)> /add alice",
+                "00:00 bob added alice to #friends.",
+                "00:00 alice: hi bob!",
+                "00:00 bob: see 🚀  ++",
+                "#friends(admin)>",
+                " online",
+            ],
+        )
+        await bob.type("/help")
+        page = await bob.shows("/help NAME says more about a command.")
+        self.assertIn("Talk", page)
+        self.assertEqual(await server.term(), 0)
+        await bob.shows("Server is shutting down. Waiting to reconnect, Ctrl-C to quit.", "offline", "0 queued")
+        await bob.type("back soon")
+        await bob.shows("bob: back soon  .", "1 queued")
+        await server.start()
+        await bob.shows("online again, 0 missed, 1 sent", "bob: back soon  +")
+        again = await self.client(server.port)
+        await again.resume_from(alice)
+        await again.event("say", text="back soon")
+        await bob.type("/quit")
+        await bob.shows("Bye.", "Nothing unsent.")
+
+    async def test_no_server_yet(self) -> None:
+        """`chat` may start first: it waits, says so, and comes in once the server is there."""
+        server = self.chatd()
+        bob = await self.terminal("127.0.0.1", str(server.port))
+        await bob.shows(f"Cannot reach 127.0.0.1:{server.port} (refused). Retry in ", "s, Ctrl-C to stop.")
+        await server.start()
+        await bob.shows('Press "l" to log in')
+        await bob.keys("C-c")
+        await bob.shows("Bye.")
+
+
+class TypingTests(ClientTestCase):
+    """The line being typed belongs to the person."""
+
+    async def everyday(self, columns: int, rows: int = 24) -> tuple[Terminal, object]:
+        """Bob in #ops in a terminal, and alice."""
+        server = await self.server()
+        await self.registered("bob", server.port, "#ops")
+        alice = await self.person(server.port, "alice")
+        bob = await self.terminal("--profile", "bob", columns=columns, rows=rows)
+        await bob.shows("online")
+        await bob.type("/add alice")
+        await alice.event("joined")
+        return bob, alice
+
+    async def undisturbed(self, columns: int) -> None:
+        """Half a line is typed, thirty lines arrive above it, the rest is typed: it arrives whole."""
+        bob, alice = await self.everyday(columns)
+        await bob.letters("日本 half a ")
+        arriving = ["plain", "wide 日本語 and 🚀", "שלום עולם", "\x1b[31mred\x07\x1b[2J", "x" * 150, "two\nlines"]
+        for number in range(30):
+            await alice.call("say", room="#ops", text=f"{number} {arriving[number % len(arriving)]}")
+        await bob.until(lambda screen: "29 two" in screen.replace("\n", ""), "the last line")
+        await bob.letters("line")
+        screen = await bob.until(lambda screen: "half a line" in screen.replace("\n", ""), "the typed line")
+        prompt = screen.index("#ops(admin)>")
+        self.assertEqual(screen.count("#ops(admin)>"), 1, screen)
+        self.assertGreater(prompt, screen.rindex("lines"), screen)
+        past = await bob.screen(past=True)
+        self.assertNotIn("\x1b", past)
+        self.assertIn("�[31mred��[2J", past)
+        numbers = [int(found) for found in re.findall(r"alice: (\d+) ", past)]
+        self.assertEqual(numbers, list(range(30)))
+        await bob.keys("Enter")
+        await alice.event("say", text="日本 half a line")
+
+    async def test_undisturbed_at_80(self) -> None:
+        """At 80 columns."""
+        await self.undisturbed(80)
+
+    async def test_undisturbed_at_200(self) -> None:
+        """At 200 columns."""
+        await self.undisturbed(200)
+
+    async def test_undisturbed_at_20(self) -> None:
+        """At 20 columns, where the typed line itself wraps."""
+        await self.undisturbed(20)
+
+    async def test_resize(self) -> None:
+        """The window becomes narrow and wide again: the line is still there, and goes out whole."""
+        bob, alice = await self.everyday(80)
+        await bob.letters("this is typed while the window changes")
+        await bob.resize(30, 20)
+        await bob.until(lambda screen: "window changes" in screen.replace("\n", ""), "the line at 30")
+        await alice.call("say", room="#ops", text="meanwhile")
+        await bob.shows("alice: meanwhile")
+        await bob.resize(100, 24)
+        await bob.shows("this is typed while the window changes")
+        await bob.keys("Enter")
+        await alice.event("say", text="this is typed while the window changes")
+
+    async def test_editing(self) -> None:
+        """The up key brings the last line, Ctrl-R finds one; Tab completes commands and people."""
+        bob, alice = await self.everyday(80)
+        for text in ("first line", "second line"):
+            await bob.type(text)
+            await alice.event("say", text=text)
+        await bob.keys("Up", "Up")
+        await bob.shows("#ops(admin)> first line")
+        await bob.keys("C-c", "C-r")
+        await bob.letters("seco")
+        await bob.until(lambda screen: re.search("i-search.*second line", screen), "what was searched for")
+        await bob.keys("Enter")
+        await bob.shows("#ops(admin)> second line")
+        await bob.keys("C-c")
+        await bob.letters("/prom")
+        await bob.keys("Tab")
+        await bob.shows("#ops(admin)> /promote")
+        await bob.letters("al")
+        await bob.keys("Tab")
+        await bob.shows("#ops(admin)> /promote alice")
+        await bob.keys("Enter")
+        await alice.event("promoted")
+
+    async def test_paste_guard(self) -> None:
+        """Several lines pasted are asked about, and are one text."""
+        bob, alice = await self.everyday(80)
+        await bob.paste("one\ntwo\nthree")
+        await bob.shows("Paste 3 lines? [y]es [f]ile [n]o")
+        await bob.keys("n")
+        await bob.shows("#ops(admin)>")
+        await bob.paste("one\ntwo\nthree")
+        await bob.shows("Paste 3 lines?")
+        await bob.keys("y")
+        await alice.event("say", text="one\ntwo\nthree")
+
+    async def test_rooms_and_mentions(self) -> None:
+        """Unread rooms stand in the status line; Alt-a goes there, Alt-1 back."""
+        bob, alice = await self.everyday(80)
+        await bob.type("/join #dev")
+        await bob.shows("#dev(admin)>")
+        await alice.call("say", room="#ops", text="bob: look")
+        await bob.shows("#ops alice: bob: look", "1 #ops 1!")
+        await bob.keys("M-a")
+        await bob.until(lambda screen: "#ops(admin)>" in screen and "1 #ops" not in screen.splitlines()[-1], "#ops")
+        await bob.keys("M-2")
+        await bob.shows("#dev(admin)>")
+
+    async def test_no_colour(self) -> None:
+        """With NO_COLOR nothing is coloured."""
+        server = await self.server()
+        await self.registered("bob", server.port, "#ops")
+        bob = await self.terminal("--profile", "bob", NO_COLOR="1")
+        await bob.shows("online")
+        await bob.type("hello *you*")
+        await bob.shows("bob: hello you  +")
+        raw = await bob.screen(raw=True)
+        self.assertNotRegex(raw, r"\x1b\[[0-9;]*[34][0-8]")
+
+    async def test_killed(self) -> None:
+        """kill -9: the next start shows everything, sends what was marked, and nothing twice."""
+        bob, alice = await self.everyday(80)
+        for number in range(5):
+            await bob.type(f"line {number}")
+        await bob.shows("bob: line 4")
+        bob.kill()
+        again = await self.terminal("--profile", "bob")
+        await again.shows("bob: line 0", "bob: line 4", "online")
+        await alice.event("say", text="line 4")
+        await alice.ping()
+        self.assertEqual([event["text"] for event in alice.said("#ops")], [f"line {number}" for number in range(5)])
+        self.assertEqual((await again.screen()).count("line 3"), 1)
+
+    async def test_one_process_per_profile(self) -> None:
+        """A second chat says so, and how a second person is."""
+        bob, _ = await self.everyday(80)
+        code, printed = await self.script("chat --profile bob whoami")
+        self.assertEqual(code, 6)
+        self.assertEqual(printed, ['Profile "bob" is in use by another chat. For a second person: chat --profile NAME'])
+        await bob.type("/quit")
+        await bob.shows("Bye.")

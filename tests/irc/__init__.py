@@ -1,0 +1,1 @@
+"""The IRC dialect, spoken to as clients speak."""

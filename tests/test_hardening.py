@@ -1,0 +1,104 @@
+"""What a hostile line, a stolen session or a failing machine must not bring about; each was found by a reading once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.memory import ABROAD, PASSWORD, Client, Server, instances, settings
+
+
+class HardeningTests(SynchronousTestCase):
+    """One instance, or two on one file, in memory."""
+
+    def serve(self, **given: object) -> Server:
+        """A fresh server."""
+        server = Server(Path(self.mktemp()), settings=settings(**given))  # type: ignore[arg-type]
+        self.addCleanup(server.stop)
+        return server
+
+    def test_a_deeply_nested_line_is_refused_once(self) -> None:
+        """Brackets by the hundred with an escaped NUL in them are bad usage, and the lines before are done once."""
+        server = self.serve()
+        alice = server.program("alice")
+        alice.call(do="create", room="#ops")
+        poison = b'{"do":"say","text":' + b"[" * 700 + b'"\\u0000"' + b"]" * 700 + b"}\n"
+        once = json.dumps({"id": "once", "do": "say", "room": "#ops", "text": "once"}).encode() + b"\n"
+        alice.send(b'{"id":1,"do":"history","room":"#ops"}\n' + once + poison + b'{"id":9,"do":"ping"}\n')
+        for _ in range(20):
+            server.advance(0.1)
+        objects = alice.objects()
+        self.assertEqual([held["text"] for held in objects if held.get("ev") == "say"], ["once"])
+        self.assertIn("error", next(held for held in objects if held.get("re", 0) is None))
+        self.assertEqual(server.sql("SELECT count(*) FROM event WHERE kind = 'say'"), [(1,)])
+
+    def ended(self, *clients: Client) -> None:
+        """The server has closed these."""
+        for client in clients:
+            self.assertTrue(client.closed)
+
+    def test_logging_out_elsewhere_ends_what_is_connected_there(self) -> None:
+        """A new password, /logout N and /logout all end the other sessions, on every instance."""
+        one, two = instances(Path(self.mktemp()), 2, settings())
+        self.addCleanup(two.stop)
+        self.addCleanup(one.stop)
+        here = one.program("bob")
+        password = PASSWORD
+        for number, call in enumerate(
+            (
+                {"do": "password", "old": PASSWORD, "new": "Another5horse"},
+                {"do": "logout", "which": "2"},
+                {"do": "logout", "which": "all"},
+            )
+        ):
+            there = two.connect()
+            there.call(do="login", name="bob", password=password)
+            self.assertEqual(here.code(**call), "ok")
+            one.advance(1.1)
+            self.ended(there)
+            password = "Another5horse"
+            self.assertEqual(here.code(do="whoami"), "ok" if number < 2 else "NOT_LOGGED_IN")
+
+    def test_a_deleted_account_has_no_session_left(self) -> None:
+        """Whoever is connected as somebody who deletes the account is put out."""
+        server = self.serve()
+        here, there = server.program("bob"), server.back("bob")
+        here.call(do="delete-account", password=PASSWORD)
+        server.advance(0)
+        self.ended(there)
+
+    def test_a_heart_beats_on_after_a_failure(self) -> None:
+        """Whatever fails in one beat, the next one comes: the instance is not taken for gone."""
+        server = self.serve()
+
+        def fail() -> None:
+            raise OSError(24, "Too many open files")
+
+        self.patch(server.peers, "_find_others", fail)
+        server.advance(1.0)
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+        server.advance(1.0)
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+        ages = server.sql("SELECT beat FROM instance")
+        self.assertEqual(len(ages), 1)
+
+    def test_one_address_cannot_fill_the_password_thread(self) -> None:
+        """More than ten tries at once from one address are throttled before they cost anything; others are not."""
+        server = self.serve()
+        server.program("bob")
+        tries: list[Deferred[object]] = []
+
+        def slowly(do: object) -> Deferred[object]:
+            tries.append(Deferred())
+            return tries[-1]
+
+        server.instance.slowly = slowly
+        for number in range(30):
+            client = server.connect(ABROAD)
+            client.ask(do="login", name=f"nobody{number}", password="wrong")
+        self.assertEqual(len(tries), 10)
+        server.connect("198.51.100.9").ask(do="login", name="bob", password=PASSWORD)
+        self.assertEqual(len(tries), 11)
