@@ -19,8 +19,8 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar, Final, Protocol
 
@@ -105,8 +105,10 @@ class Options(usage.Options):
 
 
 def template() -> str:
-    """etc/haproxy.cfg, which is part of the package."""
-    return resources.files("chatd").joinpath("data/haproxy.cfg").read_text("utf-8")
+    """etc/haproxy.cfg: beside the package where chatd runs from its sources, else where it was installed."""
+    beside = Path(__file__).parent.parent / "etc" / "haproxy.cfg"
+    installed = Path(sysconfig.get_path("data"), "share", "chatd", "haproxy.cfg")
+    return (beside if beside.is_file() else installed).read_text("utf-8")
 
 
 def configuration(text: str, interface: str, port: int, nodes: int, control: Path) -> str:

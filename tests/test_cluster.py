@@ -8,7 +8,8 @@ import random
 import re
 import signal
 import socket
-from importlib import resources
+import sysconfig
+from configparser import ConfigParser
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,18 @@ class ConfigurationTests(unittest.SynchronousTestCase):
     """HAProxy's configuration has one source."""
 
     def test_one_source(self) -> None:
-        """What the package carries, and so what a cluster is generated from, is etc/haproxy.cfg."""
-        packaged = resources.files("chatd").joinpath("data/haproxy.cfg").read_text("utf-8")
-        self.assertEqual(packaged, (ROOT / "etc" / "haproxy.cfg").read_text("utf-8"))
-        self.assertEqual(packaged, cluster.template())
+        """What a cluster is generated from is etc/haproxy.cfg, from the sources and where it is installed."""
+        setup = ConfigParser()
+        setup.read(ROOT / "setup.cfg")
+        self.assertIn("etc/haproxy.cfg", setup["options.data_files"]["share/chatd"].split())
+        source = (ROOT / "etc" / "haproxy.cfg").read_text("utf-8")
+        self.assertEqual(source, cluster.template())
+        prefix = Path(self.mktemp())
+        (prefix / "share" / "chatd").mkdir(parents=True)
+        (prefix / "share" / "chatd" / "haproxy.cfg").write_text("installed", "utf-8")
+        self.patch(cluster, "__file__", os.fspath(prefix / "lib" / "chatd" / "cluster.py"))
+        self.patch(sysconfig, "get_path", {"data": os.fspath(prefix)}.__getitem__)
+        self.assertEqual(cluster.template(), "installed")
 
     def test_generated(self) -> None:
         """A cluster's own differs from it in the front door, the nodes and the control socket, and in nothing else."""
