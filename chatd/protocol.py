@@ -22,7 +22,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chatd.command import Settings
-from chatd.session import Instance, Session, State
+from chatd.instance import Instance
+from chatd.session import Session, State
 from chatd.wire.dialect import Dialect
 from chatd.wire.irc import Irc, is_irc
 from chatd.wire.jsonl import Json

@@ -34,12 +34,12 @@ from chatd.commands import account
 from chatd.config import Config, ConfigError, load
 from chatd.errors import Refusal
 from chatd.feed import Feed
+from chatd.instance import Instance
 from chatd.model import Door
 from chatd.passwords import Policy
 from chatd.peers import Node, NodeTaken, Peers
 from chatd.protocol import ChatFactory, choose
 from chatd.proxy import is_clear_text_off_loopback, server_endpoint
-from chatd.session import Instance
 from chatd.store.database import Committed, Database
 from chatd.store.migrate import TooNew, guests, last_seq, migrate
 

@@ -18,10 +18,7 @@ A connection's life is this table and nothing else:
 
 from __future__ import annotations
 
-import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -30,12 +27,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chatd import command
-from chatd.command import Settings, Slow
+from chatd.carry import Work, carry
 from chatd.errors import Refusal
-from chatd.feed import Feed
+from chatd.instance import Instance
+from chatd.interview import Heard, Interview
 from chatd.model import Account, Ask, Call, Event, Me, Reply, Room, Turn
 from chatd.store import Tx
-from chatd.store.database import Database
 from chatd.wire.dialect import Dialect
 from chatd.wire.framing import Overlong
 
@@ -66,25 +63,13 @@ TRANSITIONS: Final[dict[tuple[State, str], State]] = {
     **{(state, "lost"): State.GONE for state in (*_OPEN, State.CLOSING)},
 }
 
-ASK_AGAIN: Final = {"BAD_PASSWORD": "password", "NAME_TAKEN": "name", "BAD_NAME": "name"}
-"""After these refusals of an answer to a question, the question is put again; three misses end it."""
-MISSES: Final = 3
 TELNET: Final = b"\xff"
 """With this byte telnet's commands begin, and no line of any dialect."""
 TURN: Final = 1000
 """How many lines of one session are looked at before it is the others' turn."""
 ENDING: Final = frozenset({"logged_out", "deleted"})
 """Kinds of events, in an account's own inbox, that end sessions."""
-AT_ONCE: Final = 10
-"""How many passwords of one address wait for the password thread at once: one address cannot keep all others out."""
 NONSENSE: Final = frozenset({"UNKNOWN_CMD", "BAD_LINE", "LINE_TOO_LONG"})
-
-
-class Question(NamedTuple):
-    """What is missing, and what to call with it."""
-
-    call: Call
-    ask: Ask
 
 
 class Refused(NamedTuple):
@@ -113,57 +98,10 @@ class Connection(Protocol):
         """Flush and end."""
 
 
-class Presence(Protocol):
-    """Who is connected to this instance."""
-
-    def arrive(self, session: Session) -> None:
-        """Somebody has logged in."""
-
-    def depart(self, session: Session) -> None:
-        """Somebody's session has ended."""
-
-
-class Audit(Protocol):
-    """The log that an operator reads."""
-
-    def connected(self, session: Session) -> None:
-        """Somebody has logged in."""
-
-    def disconnected(self, session: Session, why: str) -> None:
-        """Somebody's session has ended."""
-
-    def refused(self, session: Session, verb: str, refusal: Refusal) -> None:
-        """A call was refused."""
-
-
-@dataclass(slots=True)
-class Instance:
-    """What all sessions of this process share. The settings may be replaced while it runs."""
-
-    db: Database
-    feed: Feed
-    settings: Settings
-    presence: Presence
-    audit: Audit
-    slowly: Callable[[Callable[[], Any]], Deferred[Any]]
-    """Run on the password thread."""
-    later: Callable[[Callable[[], Any]], Any]
-    """Run at the end of this reactor turn."""
-    dialects: Callable[[bytes, Settings], Dialect]
-    """The dialect that a first line is written in."""
-    seconds: Callable[[], float] = time.monotonic
-    """A clock that is never set back."""
-    waiting: set[Session] = field(default_factory=set)
-    """The sessions with lines that are accepted and not begun."""
-    trying: Counter[str] = field(default_factory=Counter)
-    """How many passwords wait for the password thread, by address."""
-
-
 class Session:
     """One connection. Its socket is a `Connection`; its events come from the feed."""
 
     __slots__ = (
-        "_asked_at_door",
         "_barrier",
         "_bound",
         "_call",
@@ -173,16 +111,14 @@ class Session:
         "_flying",
         "_follow",
         "_greeted",
+        "_interview",
         "_me",
-        "_misses",
         "_nonsense",
         "_paused",
         "_pinging",
         "_place",
         "_pong",
         "_pumping",
-        "_put",
-        "_question",
         "_queue",
         "_stamp",
         "_taken",
@@ -235,10 +171,8 @@ class Session:
         self._call: Call | None = None
         self._barrier = False
         self._flying = 0
-        self._question: Question | None = None
-        self._misses = 0
-        self._put = False
-        self._asked_at_door = self._greeted = False
+        self._interview: Interview | None = None
+        self._greeted = False
         self._nonsense = 0
         self._ending = ""
         self._paused = self._pumping = self._pinging = False
@@ -293,6 +227,8 @@ class Session:
         self.dialect = self.instance.dialects(held, settings)
         if self.dialect.lively:
             self.dialect.guests = self.instance.feed.routing.guests
+        if self.dialect.interactive:
+            self._interview = Interview(self.dialect)
         self.shape = self.dialect.shape
         self.focused = self.dialect.focused
         self.echo = self.dialect.echo
@@ -400,7 +336,7 @@ class Session:
                         continue
                 if isinstance(bound, Call) and (entry := command.TABLE[bound.verb]).light and self.account:
                     self._flying += 1
-                    self.instance.db.submit(_Work(self, bound, entry))
+                    self.instance.db.submit(Work(self, bound, entry))
                 elif self._flying:
                     self._bound = bound
                     break
@@ -430,10 +366,11 @@ class Session:
             if isinstance(line, Overlong):
                 limit = self.instance.settings.limits.message_characters
                 raise Refusal("LINE_TOO_LONG", size=line.limit, limit=limit)
-            if self._question is not None:
-                return self._answer(self._question, line)
-            if self.state is State.DOOR and dialect.interactive:
-                return self._door(line)
+            if (interview := self._interview) is not None:
+                if interview.question is not None:
+                    return self._heard(interview.answer(line, inside=bool(self.account)))
+                if self.state is State.DOOR:
+                    return self._heard(interview.door(line))
             call = dialect.read(line)
             if dialect.lively:
                 self._heed()
@@ -469,67 +406,9 @@ class Session:
             raise Refusal("RATE", wait=max(1, round((1 - self._tokens) / limits.lines_per_second)))
         self._tokens -= 1
 
-    def _door(self, line: bytes) -> Call | None:
-        """At the door: l, r, c, or a command."""
-        assert self.dialect is not None
-        choice = line.strip().lower()
-        if choice in (b"l", b"r", b"c"):
-            verb = {b"l": "login", b"r": "register", b"c": "quit"}[choice]
-            self._asked_at_door = True
-            return Call(verb, {})
-        if choice.startswith((b"/", b"@#@")) and not choice.startswith(b"//"):
-            self._asked_at_door = False
-            return self.dialect.read(line)
-        if choice:
-            self._notice("door_wrong", {})
-        self._prompt_door()
-        return None
-
-    def _answer(self, question: Question, line: bytes) -> Call | None:
-        """A line that came while a question is open: its answer, or a command that cancels it."""
-        assert self.dialect is not None
-        call, ask = question
-        self._question = None
-        text = line.decode("utf-8", "replace").replace("\x00", "�")
-        if ask.secret:
-            self.write(self.dialect.answered(True))
-        else:
-            text = text.strip()
-            if text.startswith(("/", "@#@")):
-                self._misses = 0
-                self._asked_at_door = False
-                return self.dialect.read(line)
-        if ask.field == "confirmed":
-            if text.lower() in ("y", "yes"):
-                return call._replace(confirmed=True)
-            self._notice("not_done", {})
-            return None
-        if ask.many:
-            words = [] if text == "-1" else text.split()
-            held = list(call.args.get(ask.field, ()))
-            ended = not words or "-1" in words
-            call = call._replace(args={**call.args, ask.field: held + [word for word in words if word != "-1"]})
-            if not ended:
-                self._question = Question(call, ask)
-                self._put = False
-                self.write(self.dialect.ask(ask))
-                return None
-            return call._replace(asked=(*call.asked, ask.field))
-        if not text:
-            self._cancelled()
-            return None
-        if self.account:
-            self._asked_at_door = False
-        return call._replace(args={**call.args, ask.field: text}, asked=(*call.asked, ask.field))
-
-    def _cancelled(self) -> None:
-        """An empty line answered a question: nothing is asked any more."""
-        self._misses = 0
-        if self.state is State.DOOR:
-            self._prompt_door()
-        elif self._asked_at_door:
-            self._asked_at_door = False
-            self._notice("hint", {})
+    def _heard(self, heard: Heard) -> Call | None:
+        self.write(heard.say)
+        return heard.call
 
     # -- calls --------------------------------------------------------------------------------------------------------
 
@@ -538,7 +417,7 @@ class Session:
         self._barrier = True
         self._call = call
         if call.verb != "ping" or not self._behind_others(call):
-            self._begin(call)
+            carry(self, call)
 
     def _behind_others(self, call: Call) -> bool:
         """Begin this once what others have sent is begun; False: nothing of theirs waits.
@@ -555,7 +434,7 @@ class Session:
             if not left:
                 self._pinging = False
                 if not self.gone:
-                    self._begin(call)
+                    carry(self, call)
 
         for session in others:
             session._watched += ((session._taken + len(session._queue), one),)
@@ -578,65 +457,23 @@ class Session:
             else:
                 self._watched += ((target, tell),)
 
-    def _begin(self, call: Call) -> None:
-        """Do it."""
-        entry = command.TABLE[call.verb]
-        me = self.me
-        db = self.instance.db
-        if entry.local:
-            try:
-                self._done(call, command.perform(None, me, call))  # type: ignore[arg-type]
-            except Refusal as refusal:
-                self._done(call, refusal)
-        elif entry.prepare is not None:
-            db.read(lambda tx: command.prepare(tx, me, call)).addCallback(self._prepared, call).addErrback(
-                lambda failure: self._done(call, failure, late=True)
-            )
-        elif entry.read:
-            db.read(lambda tx: command.perform(tx, me, call)).addBoth(  # type: ignore[arg-type]
-                lambda result: self._done(call, result, late=True)
-            )
-        else:
-            db.submit(_Work(self, call, entry))
-
-    def _prepared(self, outcome: Slow | Ask, call: Call) -> None:
-        """A call's checks and questions are behind it: do its slow work, then the call itself."""
-        if isinstance(outcome, Ask):
-            self._done(call, outcome, late=True)
-            return
-        entry = command.TABLE[call.verb]
-        trying = self.instance.trying
-        if not self.exempt and trying[self.address] >= AT_ONCE:
-            self._done(call, Refusal("THROTTLED", wait=1), late=True)
-            return
-        trying[self.address] += 1
-        self.instance.slowly(outcome.run).addBoth(self._tried).addCallbacks(
-            lambda slow: self.instance.db.submit(_Work(self, call, entry, slow)),
-            lambda failure: self._done(call, failure, late=True),
-        )
-
-    def _tried(self, outcome: Any) -> Any:
-        trying = self.instance.trying
-        trying[self.address] -= 1
-        if trying[self.address] <= 0:
-            del trying[self.address]
-        return outcome
-
-    def _flown(self, call: Call, result: Any) -> None:
+    def flown(self, call: Call, result: Any) -> None:
         """What came of a light call: nearly always an answer that changes nothing here."""
         if result.__class__ is not Reply or result.turn is not None or self.state is State.GONE:
-            self._done(call, result)
+            self.done(call, result)
             return
         assert self.dialect is not None
         self._flying -= 1
-        self._misses = self._nonsense = 0
+        self._nonsense = 0
+        if self._interview is not None:
+            self._interview.misses = 0
         self.write(self.dialect.reply(call, result))
         if self.dialect.lively:
             self._heed()
         if self._wants or self._queue or self._bound is not None or self._paused or self._ending:
             self.pump()
 
-    def _done(self, call: Call, result: Any, *, late: bool = False) -> None:
+    def done(self, call: Call, result: Any, *, late: bool = False) -> None:
         """What came of a call."""
         if isinstance(result, Failure):
             error = result.value
@@ -719,20 +556,18 @@ class Session:
         return Refusal("INTERNAL", ref=ref)
 
     def _refused(self, call: Call, refusal: Refusal) -> None:
-        field = ASK_AGAIN.get(refusal.code)
-        assert self.dialect is not None
-        again = self.dialect.interactive and field is not None and field in call.asked
-        self._refuse(call.ref, refusal, quiet_door=again, verb=call.verb)
-        if not again:
-            self._misses = 0
+        interview = self._interview
+        if interview is None or not interview.concerns(call, refusal):
+            self._refuse(call.ref, refusal, verb=call.verb)
+            if interview is not None:
+                interview.misses = 0
             return
-        self._misses += 1
-        if self._misses >= MISSES:
-            self._cancelled()
-            return
-        dropped = {field, "again", *(("password",) if field == "name" else ())}
-        args = {name: value for name, value in call.args.items() if name not in dropped}
-        self._start(call._replace(args=args, asked=tuple(name for name in call.asked if name not in dropped)))
+        self._refuse(call.ref, refusal, quiet_door=True, verb=call.verb)
+        again = interview.again(call, refusal)
+        if again is not None:
+            self._start(again)
+        else:
+            self.write(interview.cancel(inside=bool(self.account)))
 
     def _refuse(
         self, ref: Any, refusal: Refusal, *, quiet_door: bool = False, verb: str = "", ask: Ask | None = None
@@ -748,24 +583,22 @@ class Session:
             if self._nonsense >= self.instance.settings.limits.nonsense_lines and not self.exempt:
                 self.close("nonsense")
                 return
-        if self._question is not None:
-            self._put = False
-            self.write(self.dialect.ask(self._question.ask))
-        elif not quiet_door and self.state is State.DOOR and self.dialect.interactive:
+        if self._interview is not None and self._interview.question is not None:
+            self.write(self._interview.repeat())
+        elif not quiet_door:
             self._prompt_door()
 
     def _ask(self, call: Call, ask: Ask) -> None:
-        assert self.dialect is not None
-        if not self.dialect.interactive:
+        if self._interview is None:
             self._refuse(call.ref, Refusal("BAD_USAGE", usage=command.TABLE[call.verb].usage), ask=ask)
-            return
-        self._question = Question(call, ask)
-        self._put = False
-        self.write(self.dialect.ask(ask))
+        else:
+            self.write(self._interview.ask(call, ask))
 
     def _replied(self, call: Call, reply: Reply) -> None:
         assert self.dialect is not None
-        self._misses = self._nonsense = 0
+        self._nonsense = 0
+        if self._interview is not None:
+            self._interview.misses = 0
         turn = reply.turn
         if turn is not None and turn.room is not None:
             self._refocus(turn.room.id)
@@ -775,8 +608,7 @@ class Session:
         if self.dialect.lively:
             self._heed()
         if turn is None:
-            if self.state is State.DOOR and self.dialect.interactive:
-                self._prompt_door()
+            self._prompt_door()
             return
         if turn.operator:
             self.operator = True
@@ -785,7 +617,7 @@ class Session:
             self._log_in(turn.account, turn, reply)
         if turn.logout:
             self._log_out("logout")
-            if self.dialect.interactive and not turn.close:
+            if not turn.close:
                 self._prompt_door()
         if turn.close:
             self.close("quit")
@@ -940,22 +772,19 @@ class Session:
         room = self.instance.feed.routing.room(self.account, self.focus)
         if room is not None:
             self._notice("now_in", {"room": room.name, "role": room.role.name.lower()})
-        if self._asked_at_door:
-            person = self.instance.feed.routing.groups(self.account)
-            if not person:
-                assert self.dialect is not None
+        interview = self._interview
+        if interview is not None and interview.at_door:
+            if not self.instance.feed.routing.groups(self.account):
                 self._ask(Call("join", {}), Ask("room", "join.room", {}))
                 return
-            self._asked_at_door = False
+            interview.at_door = False
             self._notice("hint", {})
 
     def flush(self) -> None:
         """Send what this turn has brought, in one write. An open question is put again below what appears meanwhile."""
         out, self.out = self.out, []
-        if self._question is not None and self.dialect is not None:
-            if self._put:
-                out = [b"\r\n", *out, self.dialect.ask(self._question.ask._replace(lead=None))]
-            self._put = True
+        if self._interview is not None:
+            out = self._interview.beneath(out)
         if self.state is not State.GONE:
             self._connection.send(out)
 
@@ -1000,7 +829,9 @@ class Session:
         self.write(self.dialect.notice(name, fields))
 
     def _prompt_door(self) -> None:
-        self._notice("prompt", {"prompt": "door"})
+        """A person who is not logged in is at the door."""
+        if self.state is State.DOOR and self._interview is not None:
+            self.write(self._interview.prompt())
 
     def close(self, why: str) -> None:
         """Flush and end the connection."""
@@ -1017,10 +848,8 @@ class Session:
         if self.state not in _OPEN or not self._idle():
             return
         if why == "drain" and self.dialect is not None:
-            if self._question is not None:
-                secret = self._question.ask.secret
-                self._question = None
-                self.write(self.dialect.answered(True) if secret else b"\r\n")
+            if self._interview is not None:
+                self.write(self._interview.drop())
             self._notice("closing", {})
         elif why == "drain" and self._greeted:
             plain = self.instance.dialects(b"", self.instance.settings)
@@ -1038,34 +867,9 @@ class Session:
         self._log_out("closed" if clean else "cut")
         self.move("lost")
         self._queue.clear()
-        self._bound = self._question = None
+        self._bound = self._interview = None
         self._wants = ()
         self.instance.waiting.discard(self)
         if self._watched:
             self._tell_watchers()
         self.out.clear()
-
-
-class _Work:
-    """A session's call on its way through the writer."""
-
-    __slots__ = ("_slow", "account", "call", "light", "me", "mid", "origin", "room")
-
-    def __init__(self, session: Session, call: Call, entry: command.Command, slow: Any = None) -> None:
-        self.origin = session
-        self.call = call
-        self.me = session.me
-        self.light = entry.light and bool(session.account)
-        self.account = session.account
-        self.room: str | int | None = (call.room or session.focus) if self.light else None
-        self.mid = call.mid if session.account else None
-        self._slow = slow
-
-    def run(self, tx: Tx) -> command.Outcome:
-        return command.perform(tx, self.me, self.call, self._slow)
-
-    def done(self, result: Any) -> None:
-        if self.light:
-            self.origin._flown(self.call, result)
-        else:
-            self.origin._done(self.call, result)

@@ -26,10 +26,10 @@ from chatd import commands  # noqa: F401  (the table fills)
 from chatd.audit import Audit
 from chatd.command import Settings
 from chatd.feed import Feed
+from chatd.instance import Instance
 from chatd.limits import Limits
 from chatd.peers import Peers
 from chatd.protocol import ChatFactory, choose
-from chatd.session import Instance
 from chatd.store.database import Committed, Database
 from chatd.store.migrate import guests, last_seq, migrate
 

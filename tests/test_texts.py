@@ -334,7 +334,10 @@ class ReplyTexts(SynchronousTestCase):
     def test_every_reply_in_the_code_has_its_text(self) -> None:
         """No operation answers, and no session says, anything that is not in the catalogue."""
         used = set()
-        files = [*(ROOT / "chatd" / "commands").glob("*.py"), ROOT / "chatd" / "command.py", ROOT / "chatd/session.py"]
+        files = [
+            *(ROOT / "chatd" / "commands").glob("*.py"),
+            *(ROOT / "chatd" / f"{part}.py" for part in ("command", "session", "interview")),
+        ]
         for path in files:
             for node in ast.walk(ast.parse(path.read_text("utf-8"))):
                 if isinstance(node, ast.Call) and node.args:

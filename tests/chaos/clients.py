@@ -18,6 +18,7 @@ from typing import Any, Final
 from twisted.internet import error
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.internet.task import deferLater
 from twisted.protocols.basic import LineOnlyReceiver
@@ -145,6 +146,7 @@ class Talker(Waiting):
         self._calls: dict[int, _Call] = {}
         self._wandering: Deferred[None] | None = None
         self._talking: tuple[list[str], float] | None = None
+        self._thinking: list[IDelayedCall] = []
         self._stopping = False
         self._waking: Any = None
         self._running: Deferred[None] | None = None
@@ -162,7 +164,7 @@ class Talker(Waiting):
     async def stop(self) -> None:
         """Hang up for good."""
         self._stopping = True
-        self._talking = None
+        self.hush()
         if self._wire is not None:
             self._wire.transport.abortConnection()
         if self._waking is not None:
@@ -354,6 +356,9 @@ class Talker(Waiting):
     def hush(self) -> None:
         """Begin nothing more."""
         self._talking = None
+        for call in self._thinking:
+            if call.active():
+                call.cancel()
 
     def _say_more(self) -> None:
         if self._talking is None:
@@ -366,10 +371,11 @@ class Talker(Waiting):
 
         def onward(answer: dict[str, Any]) -> None:
             self._tally.add()
-            if pause:
-                reactor.callLater(self._rng.expovariate(1 / pause), self._say_more)
-            else:
+            if self._talking is None or not pause:
                 self._say_more()
+            else:
+                self._thinking = [call for call in self._thinking if call.active()]
+                self._thinking.append(reactor.callLater(self._rng.expovariate(1 / pause), self._say_more))
 
         said.addCallbacks(onward, lambda failure: self.surprises.append(f"{self.record.name}: {failure.value}"))
 

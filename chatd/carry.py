@@ -1,0 +1,93 @@
+"""A call on its way: to the readers, over the password thread, through the writer, and back to its session.
+
+The rule: nothing slow happens inside a transaction, and no session waits for another's slow work.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from chatd import command
+from chatd.command import Slow
+from chatd.errors import Refusal
+from chatd.model import Ask, Call
+from chatd.store import Tx
+
+if TYPE_CHECKING:
+    from chatd.session import Session
+
+AT_ONCE: Final = 10
+"""How many passwords of one address wait for the password thread at once: one address cannot keep all others out."""
+
+
+def carry(session: Session, call: Call) -> None:
+    """Have this done; `session.done` hears what came of it."""
+    entry = command.TABLE[call.verb]
+    me = session.me
+    db = session.instance.db
+    if entry.local:
+        try:
+            session.done(call, command.perform(None, me, call))  # type: ignore[arg-type]
+        except Refusal as refusal:
+            session.done(call, refusal)
+    elif entry.prepare is not None:
+        db.read(lambda tx: command.prepare(tx, me, call)).addCallback(_prepared, session, call).addErrback(
+            lambda failure: session.done(call, failure, late=True)
+        )
+    elif entry.read:
+        db.read(lambda tx: command.perform(tx, me, call)).addBoth(  # type: ignore[arg-type]
+            lambda result: session.done(call, result, late=True)
+        )
+    else:
+        db.submit(Work(session, call, entry))
+
+
+def _prepared(outcome: Slow | Ask, session: Session, call: Call) -> None:
+    """A call's checks and questions are behind it: do its slow work, then the call itself."""
+    if isinstance(outcome, Ask):
+        session.done(call, outcome, late=True)
+        return
+    instance = session.instance
+    trying, address = instance.trying, session.address
+    if not session.exempt and trying[address] >= AT_ONCE:
+        session.done(call, Refusal("THROTTLED", wait=1), late=True)
+        return
+
+    def tried(result: Any) -> Any:
+        trying[address] -= 1
+        if trying[address] <= 0:
+            del trying[address]
+        return result
+
+    trying[address] += 1
+    instance.slowly(outcome.run).addBoth(tried).addCallbacks(
+        lambda slow: instance.db.submit(Work(session, call, command.TABLE[call.verb], slow)),
+        lambda failure: session.done(call, failure, late=True),
+    )
+
+
+class Work:
+    """A session's call on its way through the writer."""
+
+    __slots__ = ("_slow", "account", "call", "light", "me", "mid", "origin", "room")
+
+    def __init__(self, session: Session, call: Call, entry: command.Command, slow: Any = None) -> None:
+        self.origin = session
+        self.call = call
+        self.me = session.me
+        self.light = entry.light and bool(session.account)
+        self.account = session.account
+        self.room: str | int | None = (call.room or session.focus) if self.light else None
+        self.mid = call.mid if session.account else None
+        self._slow = slow
+
+    def run(self, tx: Tx) -> command.Outcome:
+        """Inside the transaction."""
+        return command.perform(tx, self.me, self.call, self._slow)
+
+    def done(self, result: Any) -> None:
+        """Behind the commit, in the reactor."""
+        if self.light:
+            self.origin.flown(self.call, result)
+        else:
+            self.origin.done(self.call, result)

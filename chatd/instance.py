@@ -1,0 +1,69 @@
+"""What all sessions of this process share, and who is told of their coming and going.
+
+The rule: no behaviour here. service.py and tests/memory.py put one together; session.py uses it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from twisted.internet.defer import Deferred
+
+from chatd.command import Settings
+from chatd.errors import Refusal
+from chatd.feed import Feed
+from chatd.store.database import Database
+from chatd.wire.dialect import Dialect
+
+if TYPE_CHECKING:
+    from chatd.session import Session
+
+
+class Presence(Protocol):
+    """Who is connected to this instance."""
+
+    def arrive(self, session: Session) -> None:
+        """Somebody has logged in."""
+
+    def depart(self, session: Session) -> None:
+        """Somebody's session has ended."""
+
+
+class Audit(Protocol):
+    """The log that an operator reads."""
+
+    def connected(self, session: Session) -> None:
+        """Somebody has logged in."""
+
+    def disconnected(self, session: Session, why: str) -> None:
+        """Somebody's session has ended."""
+
+    def refused(self, session: Session, verb: str, refusal: Refusal) -> None:
+        """A call was refused."""
+
+
+@dataclass(slots=True)
+class Instance:
+    """What all sessions of this process share. The settings may be replaced while it runs."""
+
+    db: Database
+    feed: Feed
+    settings: Settings
+    presence: Presence
+    audit: Audit
+    slowly: Callable[[Callable[[], Any]], Deferred[Any]]
+    """Run on the password thread."""
+    later: Callable[[Callable[[], Any]], Any]
+    """Run at the end of this reactor turn."""
+    dialects: Callable[[bytes, Settings], Dialect]
+    """The dialect that a first line is written in."""
+    seconds: Callable[[], float] = time.monotonic
+    """A clock that is never set back."""
+    waiting: set[Session] = field(default_factory=set)
+    """The sessions with lines that are accepted and not begun."""
+    trying: Counter[str] = field(default_factory=Counter)
+    """How many passwords wait for the password thread, by address."""
