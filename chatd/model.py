@@ -115,7 +115,7 @@ class Me(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """What a call answers: the name of its sentence in texts.py, and the fields, which are the json answer."""
+    """What a call answers: the name of its sentence in `texts`, and the fields, which are the json answer."""
 
     name: str
     fields: Mapping[str, Any]
@@ -139,7 +139,7 @@ class Ask(NamedTuple):
     """An argument is missing: the plain dialect asks for it and repeats the call with it; programs get BAD_USAGE.
 
     The field "confirmed" is a yes or no; on yes the call is repeated with `confirmed` set. `prompt` names the
-    question in texts.py and `fields` fills it. `secret`: not echoed. `many`: asked again until an empty line or `-1`.
+    question in `texts` and `fields` fills it. `secret`: not echoed. `many`: asked again until an empty line or `-1`.
     `lead` is shown above the question.
     """
 

@@ -1,6 +1,6 @@
 """Events and answers as lines on a screen.
 
-The rule: what the sentences are is decided by chatd/texts.py; here it is decided only where on the line things stand
+The rule: what the sentences are is decided by chatd/texts/; here it is decided only where on the line things stand
 and in which style. A line of one's own carries a mark, and the mark is what the outbox and the server have said.
 """
 

@@ -1,4 +1,4 @@
-"""What `chat` says by itself. The server's sentences are in chatd/texts.py, and nothing stands in both.
+"""What `chat` says by itself. The server's sentences are in chatd/texts/, and nothing stands in both.
 
 The rule: the words are FEATURES.md's where it has them.
 """

@@ -114,7 +114,7 @@ class LayoutTests(SynchronousTestCase):
                 self.assertIsNone(statement.search(path.read_text("utf-8")), str(path))
 
     def test_operations_have_no_sentences(self) -> None:
-        """What a person reads is in texts.py: operations hold no sentence and no dialect's name."""
+        """What a person reads is in texts/: operations hold no sentence and no dialect's name."""
         sentence = re.compile(r"^[A-Z][a-z']+( [a-z']+){2,}.*[.!?:]$")
         for path in (ROOT / "chatd" / "commands").rglob("*.py"):
             tree = ast.parse(path.read_text("utf-8"))
