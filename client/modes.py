@@ -27,7 +27,8 @@ from twisted.python.failure import Failure
 from chatd import texts
 from client import sentences
 from client.answers import Lost, Refused
-from client.chat import Chat, Face, halt
+from client.chat import Chat
+from client.face import Face, halt
 from client.outbox import Entry, mid_of, new_mid
 from client.view import as_event
 
@@ -100,7 +101,7 @@ class Send(Script):
         else:
             entry = Entry(self._mid, account, "say", options.to, text, chat.now())
         chat.store.queue(entry)
-        chat.outbox.add(entry)
+        chat.sender.outbox.add(entry)
         self.limit(options.wait, QUEUED, "Queued: it goes out the next time this profile is used.")
 
     def fate(self, entry: Entry, seq: int, error: Mapping[str, Any] | None) -> None:

@@ -19,7 +19,8 @@ from twisted.python.failure import Failure
 
 from chatd import texts
 from client import formatting
-from client.chat import Chat, Face, halt
+from client.chat import Chat
+from client.face import Face, halt
 from client.lines import Line
 from client.view import Place
 
@@ -70,8 +71,8 @@ class Plain(Face):
     def pump(self) -> None:
         """Take the next lines, as far as it is clear what they mean."""
         chat = self.chat
-        while self._lines and self._tried and not chat.busy and (chat.talk.online or chat.talk.inside):
-            if chat.talk.online and chat.tail.queued and self._lines[0].startswith(("/", "@#@")):
+        while self._lines and self._tried and not chat.sender.busy and (chat.talk.online or chat.talk.inside):
+            if chat.talk.online and chat.transcript.tail.queued and self._lines[0].startswith(("/", "@#@")):
                 break  # a command waits until what was said before it is stored and shown
             text = self._lines.popleft()
             self._midline = False
@@ -80,7 +81,7 @@ class Plain(Face):
                 sys.stdout.write("\n")
             self._asked = None
             chat.typed(text)
-        if self._eof and not self._lines and not chat.busy and (chat.talk.online or self._tried):
+        if self._eof and not self._lines and not chat.sender.busy and (chat.talk.online or self._tried):
             if not chat.unsent:
                 self._end()
             elif self._ending is None:
@@ -113,11 +114,11 @@ class Plain(Face):
         if chat.talk.online:
             self._tried = True
         if chat.down_since is not None:
-            for line in chat.tail.queued:
+            for line in chat.transcript.tail.queued:
                 if line.mid is not None and line.mid not in self._printed:
                     self._printed.add(line.mid)
                     self.show([line])
-        if chat.busy:
+        if chat.sender.busy:
             return
         self._ask()
         self.reactor.callLater(0, self.pump)

@@ -30,7 +30,8 @@ from prompt_toolkit.styles import DynamicStyle, Style
 
 from chatd import texts
 from client import completion, formatting, sentences
-from client.chat import Chat, Face
+from client.chat import Chat
+from client.face import Face
 from client.formatting import Fragments
 from client.lines import KEEP, TALL, Line
 from client.store import Store
@@ -309,7 +310,7 @@ class Terminal(Face):
     def _message(self) -> FormattedText:
         """What is drawn with the line being typed: the tail above it, and the prompt."""
         columns = self.session.app.output.get_size().columns
-        tail = self.chat.tail
+        tail = self.chat.transcript.tail
         fragments: Fragments = []
         queued = tail.queued[-QUEUED_SHOWN:]
         for line in tail.lines:

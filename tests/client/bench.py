@@ -17,7 +17,8 @@ from typing import Any
 from twisted.internet.task import Clock
 
 from client import profile
-from client.chat import Chat, Face
+from client.chat import Chat
+from client.face import Face
 from client.lines import KEEP, Line
 from client.store import Store
 

@@ -12,7 +12,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from client import formatting, profile
-from client.chat import Chat, Face
+from client.chat import Chat
+from client.face import Face
 from client.lines import KEEP, Line
 from client.link import Link
 from client.outbox import Mark
@@ -156,14 +157,12 @@ class Person:
         self.store.close()
         self.chat._ended = True
         self.chat.link.stop()
-        for timer in self.chat._timers.values():
-            if timer.active():
-                timer.cancel()
+        self.chat.drop_timers()
 
     @property
     def seen(self) -> list[str]:
         """The screen: what is final, then the tail."""
-        tail = self.chat.tail
+        tail = self.chat.transcript.tail
         return self.screen.final + [
             formatting.plain(row) for line in [*tail.lines, *tail.queued] for row in line.shown()
         ]
@@ -250,7 +249,7 @@ class ChatTests(SynchronousTestCase):
         bob.plug()
         self.assertEqual(bob.said().count("bob: once  ++"), 1)
         self.assertEqual(alice.said().count("bob: once"), 1)
-        self.assertEqual(len(bob.chat.outbox), 0)
+        self.assertEqual(len(bob.chat.sender.outbox), 0)
 
     def test_killed_at_every_moment(self) -> None:
         """Killed before, on and after the wire: a marked line arrives, and once."""
@@ -326,7 +325,7 @@ class ChatTests(SynchronousTestCase):
         bob.plug()
         self.assertIn("online again, 250 missed, 1 sent", bob.seen)
         self.assertEqual([row for row in bob.said() if "line" in row], [f"alice: line {n}" for n in range(50, 250)])
-        self.assertEqual(bob.chat.tail.queued, [])
+        self.assertEqual(bob.chat.transcript.tail.queued, [])
 
     def test_refused_for_good(self) -> None:
         """A line for a room that I was put out of is told, and does not block what follows."""
@@ -359,9 +358,9 @@ class ChatTests(SynchronousTestCase):
         """`+` stands only where the server has the line."""
         bob, _ = self.pair()
         bob.type("on its way", settle=False)
-        self.assertEqual(bob.chat.tail.queued[-1].mark, Mark.QUEUED)
+        self.assertEqual(bob.chat.transcript.tail.queued[-1].mark, Mark.QUEUED)
         bob.cables[-1].carry(answers=False)
-        self.assertEqual(bob.chat.tail.queued[-1].mark, Mark.QUEUED)
+        self.assertEqual(bob.chat.transcript.tail.queued[-1].mark, Mark.QUEUED)
         self.settle()
         self.assertEqual(bob.said()[-1], "bob: on its way  +")
 

@@ -1,0 +1,69 @@
+"""What a face is: who shows a chat to a person, or to a script.
+
+The rule: a face is only told, and only types. Each method may stay as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from client.lines import Line
+    from client.outbox import Entry
+    from client.view import Place
+
+
+class Face:
+    """Who shows. Each method may stay as it is."""
+
+    keep = 0
+    """How many lines it can still change below what it has shown."""
+    says_where = False
+    ascii_only = False
+
+    def show(self, lines: list[Line]) -> None:
+        """These lines are final."""
+
+    def refresh(self) -> None:
+        """The prompt, the tail or the status has changed."""
+
+    def ring(self, title: str, text: str) -> None:
+        """A line came that is to be noticed."""
+
+    def local(self, do: str, fields: Mapping[str, Any]) -> None:
+        """A command that only a face can do."""
+
+    def event(self, fields: Mapping[str, Any]) -> None:
+        """An event was heard."""
+
+    def caught_up(self) -> None:
+        """Everything missed has been heard; from now on it is live."""
+
+    def entered(self, place: Place) -> None:
+        """This room has become the current one by itself."""
+
+    def at_door(self) -> None:
+        """The server knows nobody here."""
+
+    def fate(self, entry: Entry, seq: int, error: Mapping[str, Any] | None) -> None:
+        """A line was stored, or refused for good."""
+
+    def unreachable(self, why: str, wait: float) -> None:
+        """There is no connection."""
+
+    def distrusted(self) -> None:
+        """The server's certificate is not the pinned one."""
+
+    def bye(self) -> None:
+        """It is over."""
+
+
+def halt(reactor: Any) -> None:
+    """End the program, once what is on the wire has left."""
+
+    def stop() -> None:
+        if reactor.running:
+            reactor.stop()
+
+    reactor.callLater(0.05, stop)
