@@ -1,4 +1,4 @@
-"""Groups: making, entering and leaving them, and what their admins and owners may do.
+"""Groups: making, entering and leaving them, who is in, and what they are. Who may be in is in membership.
 
 The rule: an operation checks first and writes after; a membership changes only together with the event that says so,
 which is appended before a membership ends, so that the one who goes hears it.
@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 from chatd import rules
 from chatd.command import LONGEST_ID, command, find_user, is_id, refuse_role
 from chatd.commands.leaving import go_out
+from chatd.commands.membership import enter, room_for, room_for_one_more, short_enough
 from chatd.errors import Refusal
-from chatd.model import Account, Ask, Door, Kind, Me, Reply, Role, Room, Turn
+from chatd.model import Account, Door, Kind, Me, Reply, Role, Room, Turn
 from chatd.names import fold_group, suggestions
 from chatd.rules import Needs
 
 if TYPE_CHECKING:
     from chatd.store import ReadTx, Tx
-    from chatd.store.groups import Request
 
 LISTED: Final = 5_000
 """How many groups a program is listed at once."""
@@ -63,7 +63,7 @@ def create(
         added[account.id] = account
     made, seq = _make(tx, me, name, sealed)
     for account in added.values():
-        _enter(tx, made, me.account, account, "added")
+        enter(tx, made, me.account, account, "added")
     fields = {
         "seq": seq,
         "room": name,
@@ -85,33 +85,12 @@ def _free(tx: ReadTx, name: str) -> list[str]:
 
 def _make(tx: Tx, me: Me, name: str, sealed: bool) -> tuple[Room, int]:
     """A new group with its owner in it, and the event that says so."""
-    _room_for_one_more(tx, me, Account(me.account, ""))
+    room_for_one_more(tx, me, Account(me.account, ""))
     door = me.settings.default_door
     number = tx.add_room(Kind.GROUP, name=name, sealed=sealed, door=door)
     seq = tx.append("created", number, me.account, data={"name": name, "sealed": sealed, "door": door})
     tx.add_member(number, me.account, Role.OWNER, seq)
     return Room(number, Kind.GROUP, name, sealed, Role.OWNER, door), seq
-
-
-def _enter(tx: Tx, room: Room, by: int, who: Account, how: str) -> int:
-    """Somebody is in from this event on; its seq."""
-    data = {"how": how, "name": room.name, "sealed": room.sealed}
-    seq = tx.append("joined", room.id, by, target=who.id, data=data)
-    tx.add_member(room.id, who.id, Role.MEMBER, seq)
-    return seq
-
-
-def _room_for_one_more(tx: ReadTx, me: Me, who: Account) -> None:
-    """Whether this account may be in one more group. Without a name it is the caller's own."""
-    limit = me.settings.limits.groups_per_account
-    if tx.group_count(who.id) >= limit:
-        raise Refusal("GROUPS_FULL", name=who.name, limit=limit)
-
-
-def _room_for(tx: ReadTx, me: Me, room: Room, count: int) -> None:
-    """Whether so many more fit into this group."""
-    if tx.member_count(room.id) + count > me.settings.limits.group_members:
-        raise Refusal("LIMIT", room=room.name)
 
 
 def _admin_names(tx: ReadTx, room: Room) -> list[str]:
@@ -142,9 +121,9 @@ def join(tx: Tx, me: Me, room: str | int) -> Reply:
         return _ask_to_join(tx, me, found)
     if code is not None:
         raise Refusal(code, room=found.name, admins=_admin_names(tx, found))
-    _room_for_one_more(tx, me, Account(me.account, ""))
-    _room_for(tx, me, found, 1)
-    seq = _enter(tx, found, me.account, Account(me.account, me.name), "open")
+    room_for_one_more(tx, me, Account(me.account, ""))
+    room_for(tx, me, found, 1)
+    seq = enter(tx, found, me.account, Account(me.account, me.name), "open")
     found = found._replace(role=Role.MEMBER)
     return Reply("now_in", {"seq": seq} | _place(found), Turn(room=found))
 
@@ -167,7 +146,7 @@ def _ask_to_join(tx: Tx, me: Me, room: Room) -> Reply:
     since = tx.requested(room.id, me.account)
     if since is not None:
         raise Refusal("PENDING", at=since, admins=names)
-    _room_for_one_more(tx, me, Account(me.account, ""))
+    room_for_one_more(tx, me, Account(me.account, ""))
     tx.add_request(room.id, me.account)
     about = {"room": room.id, "name": room.name}
     seqs = [tx.append("asked", tx.inbox(admin.account.id), me.account, data=about) for admin in admins]
@@ -178,7 +157,7 @@ def _ask_to_join(tx: Tx, me: Me, room: Room) -> Reply:
 def leave(tx: Tx, me: Me, room: Room, reason: str | int = "") -> Reply:
     """Leave a group. The owner hands it over first; the last one out closes it."""
     _groups_only(room, "/leave")
-    _short_enough(me, str(reason))
+    short_enough(me, str(reason))
     others = tx.member_count(room.id) - 1
     guest = room.role is Role.OWNER and tx.kind_of(me.account) == "guest"
     if rules.may_leave(room.role, others) is not None and not guest:
@@ -205,160 +184,7 @@ def close(tx: ReadTx, me: Me) -> Reply:
     return Reply("closed_view", {"room": room.name, "room_id": room.id}, Turn(leave_room=True))
 
 
-# -- join requests ----------------------------------------------------------------------------------------------------
-
-
-@command("/requests", aliases=["/1"], needs=Needs.ADMIN, topic="Admin", read=True)
-def requests(tx: ReadTx, me: Me, room: Room) -> Reply:
-    """Who asks to join this group, by number."""
-    return Reply("requests", _pending(tx, room))
-
-
-def _pending(tx: ReadTx, room: Room) -> dict[str, Any]:
-    return {
-        "room": room.name,
-        "room_id": room.id,
-        "requests": [
-            {"n": number, "name": request.account.name, "account": request.account.id, "at": request.at}
-            for number, request in enumerate(tx.requests(room.id), 1)
-        ],
-    }
-
-
-@command("/approve [who]", aliases=["/2"], needs=Needs.ADMIN, topic="Admin", example="/approve bob")
-def approve(tx: Tx, me: Me, room: Room, who: str | int = "") -> Reply | Ask:
-    """Let somebody in who asked to join: by name, by number (see /requests), or all."""
-    chosen = _choose(tx, room, who, "approve")
-    if isinstance(chosen, Ask):
-        return chosen
-    _room_for(tx, me, room, len(chosen))
-    for request in chosen:
-        _room_for_one_more(tx, me, request.account)
-    seqs = [_enter(tx, room, me.account, request.account, "approved") for request in chosen]
-    return Reply("done", {"seq": seqs[0], "approved": [request.account.name for request in chosen]})
-
-
-@command("/deny [who] [reason...]", needs=Needs.ADMIN, topic="Admin", example="/deny bob not now")
-def deny(tx: Tx, me: Me, room: Room, who: str | int = "", reason: str = "") -> Reply | Ask:
-    """Do not let somebody in who asked to join. They are told, and may ask again."""
-    _short_enough(me, reason)
-    chosen = _choose(tx, room, who, "deny")
-    if isinstance(chosen, Ask):
-        return chosen
-    about = {"room": room.id, "name": room.name}
-    seqs = []
-    for request in chosen:
-        account = request.account.id
-        seqs.append(tx.append("denied", tx.inbox(account), me.account, target=account, text=reason or None, data=about))
-        tx.drop_request(room.id, account)
-    denied = [request.account.name for request in chosen]
-    return Reply("denied", {"seq": seqs[0], "room": room.name, "room_id": room.id, "denied": denied})
-
-
-def _choose(tx: ReadTx, room: Room, who: str | int, verb: str) -> list[Request] | Ask:
-    """The requests meant: of this name, number or account id, all, or the only one there is."""
-    waiting = tx.requests(room.id)
-    if who == "" and len(waiting) > 1:
-        return Ask("who", f"{verb}.who", {"room": room.name}, lead=Reply("requests", _pending(tx, room)))
-    if not waiting and who in ("", "all"):
-        raise Refusal("NO_REQUESTS", room=room.name)
-    if who in ("", "all"):
-        return waiting
-    if isinstance(who, str) and all(request.account.name != who for request in waiting):
-        number = int(who) if who.isascii() and who.isdecimal() and len(who) < 6 else 0
-        if 0 < number <= len(waiting):
-            return [waiting[number - 1]]
-    account = find_user(tx, who)
-    chosen = [request for request in waiting if request.account.id == account.id]
-    if not chosen:
-        raise Refusal("NO_REQUEST", name=account.name, room=room.name)
-    return chosen
-
-
-# -- who is in --------------------------------------------------------------------------------------------------------
-
-
-@command("/add <user>", needs=Needs.ADMIN, topic="Admin", example="/add bob")
-def add(tx: Tx, me: Me, room: Room, user: Account) -> Reply:
-    """Put somebody into this group."""
-    if tx.role(room.id, user.id) is not Role.NONE:
-        raise Refusal("ALREADY", name=user.name, room=room.name)
-    if tx.banned(room.id, user.id):
-        raise Refusal("IS_BANNED", name=user.name, room=room.name)
-    _room_for_one_more(tx, me, user)
-    _room_for(tx, me, room, 1)
-    return Reply("done", {"seq": _enter(tx, room, me.account, user, "added")})
-
-
-@command("/remove <user> [reason...]", needs=Needs.ADMIN, topic="Admin", example="/remove bob")
-def remove(tx: Tx, me: Me, room: Room, user: Account, reason: str = "") -> Reply:
-    """Put somebody out of this group, as /kick does."""
-    return Reply("done", {"seq": _remove(tx, me, room, user, reason, "/remove")})
-
-
-@command("/kick <user> [reason...]", aliases=["/8"], needs=Needs.ADMIN, topic="Admin", example="/kick bob spam")
-def kick(tx: Tx, me: Me, room: Room, user: Account, reason: str = "") -> Reply:
-    """Put somebody out of this group. Nobody can remove the owner, and only the owner an admin."""
-    return Reply("done", {"seq": _remove(tx, me, room, user, reason, "/kick")})
-
-
-def _remove(tx: Tx, me: Me, room: Room, user: Account, reason: str, verb: str, *, ban: bool = False) -> int:
-    """Somebody is out after this event, which they still hear; its seq."""
-    role = tx.role(room.id, user.id)
-    if role is Role.NONE:
-        raise Refusal("NOT_THERE", name=user.name, room=room.name)
-    _may_remove(tx, room, user, role, verb)
-    _short_enough(me, reason)
-    data = {"name": room.name} | ({"ban": True} if ban else {})
-    seq = tx.append("removed", room.id, me.account, target=user.id, text=reason or None, data=data)
-    tx.end_member(room.id, user.id, seq)
-    return seq
-
-
-def _may_remove(tx: ReadTx, room: Room, user: Account, role: Role, verb: str) -> None:
-    code = rules.may_remove(room.role, role)
-    if code == "OWNER_SAFE":
-        raise Refusal("OWNER_SAFE", name=user.name, room=room.name)
-    if code is not None:
-        refuse_role(tx, code, room, verb)
-
-
-def _short_enough(me: Me, reason: str) -> None:
-    limit = me.settings.limits.reason_characters
-    if len(reason) > limit:
-        raise Refusal("TOO_LONG", size=len(reason), limit=limit)
-
-
-@command("/ban <user> [reason...]", needs=Needs.ADMIN, topic="Admin", example="/ban bob spam")
-def ban(tx: Tx, me: Me, room: Room, user: Account, reason: str = "") -> Reply:
-    """Keep somebody out of this group, and put them out if they are in."""
-    if user.id == me.account:
-        raise Refusal("SELF")
-    if tx.banned(room.id, user.id):
-        raise Refusal("IS_BANNED", name=user.name, room=room.name)
-    if tx.role(room.id, user.id) is Role.NONE:
-        _short_enough(me, reason)
-        seq = tx.append("banned", room.id, me.account, target=user.id, text=reason or None)
-    else:
-        seq = _remove(tx, me, room, user, reason, "/ban", ban=True)
-    tx.add_ban(room.id, user.id, me.account, reason)
-    return Reply("done", {"seq": seq})
-
-
-@command("/unban <user>", needs=Needs.ADMIN, topic="Admin", example="/unban bob")
-def unban(tx: Tx, me: Me, room: Room, user: Account) -> Reply:
-    """Let somebody in again who was kept out: they may join, or ask to."""
-    if not tx.banned(room.id, user.id):
-        raise Refusal("NOT_BANNED", name=user.name, room=room.name)
-    tx.drop_ban(room.id, user.id)
-    return Reply("done", {"seq": tx.append("unbanned", room.id, me.account, target=user.id)})
-
-
-@command("/bans", needs=Needs.ADMIN, topic="Admin", read=True)
-def bans(tx: ReadTx, me: Me, room: Room) -> Reply:
-    """Who is kept out of this group, by whom and why."""
-    listed = [{"name": who.name, "account": who.id, "by": by, "why": why} for who, by, why in tx.bans(room.id)]
-    return Reply("bans", {"room": room.name, "room_id": room.id, "bans": listed})
+# -- who is there -----------------------------------------------------------------------------------------------------
 
 
 @command("/members", aliases=["/4"], needs=Needs.MEMBER, topic="Groups", read=True)
@@ -436,57 +262,6 @@ def groups(tx: ReadTx, me: Me) -> Reply:
     """The groups you are in, and others that you may join or ask to."""
     mine = [_place(room) | {"kind": room.kind} for room in tx.rooms_of(me.account) if room.kind is Kind.GROUP]
     return Reply("groups", {"rooms": mine, "others": tx.other_groups(me.account, OTHERS)})
-
-
-# -- ranks ------------------------------------------------------------------------------------------------------------
-
-
-@command("/promote <user>", needs=Needs.OWNER, topic="Admin", example="/promote bob")
-def promote(tx: Tx, me: Me, room: Room, user: Account) -> Reply:
-    """Make a member an admin of this group."""
-    return _rank(tx, me, room, user, Role.ADMIN, "promoted")
-
-
-@command("/demote <user>", needs=Needs.OWNER, topic="Admin", example="/demote bob")
-def demote(tx: Tx, me: Me, room: Room, user: Account) -> Reply:
-    """Make an admin of this group an ordinary member again."""
-    return _rank(tx, me, room, user, Role.MEMBER, "demoted")
-
-
-def _rank(tx: Tx, me: Me, room: Room, user: Account, role: Role, kind: str) -> Reply:
-    before = tx.role(room.id, user.id)
-    if before is Role.NONE:
-        raise Refusal("NOT_THERE", name=user.name, room=room.name)
-    if before is Role.OWNER and role is Role.MEMBER:
-        raise Refusal("OWNER_STAYS", room=room.name)
-    if before is role or before is Role.OWNER:
-        raise Refusal("SAME_ROLE", name=user.name, room=room.name, role=before.name.lower())
-    seq = tx.append(kind, room.id, me.account, target=user.id)
-    tx.set_role(room.id, user.id, role, seq)
-    return Reply("done", {"seq": seq})
-
-
-@command(
-    "/transfer <user>",
-    aliases=["/6"],
-    needs=Needs.OWNER,
-    topic="Admin",
-    example="/transfer bob",
-    optional=("confirmed",),
-)
-def transfer(tx: Tx, me: Me, room: Room, user: Account, confirmed: bool = False) -> Reply | Ask:
-    """Give this group to another member. You stay in it as an ordinary member."""
-    role = tx.role(room.id, user.id)
-    if role is Role.NONE:
-        raise Refusal("NOT_THERE", name=user.name, room=room.name)
-    if role is Role.OWNER:
-        raise Refusal("SAME_ROLE", name=user.name, room=room.name, role="owner")
-    if not confirmed:
-        return Ask("confirmed", "transfer.confirmed", {"name": user.name, "room": room.name})
-    seq = tx.append("transferred", room.id, me.account, target=user.id, data={"name": room.name})
-    tx.set_role(room.id, me.account, Role.MEMBER, seq)
-    tx.set_role(room.id, user.id, Role.OWNER, seq)
-    return Reply("done", {"seq": seq})
 
 
 # -- what the group is ------------------------------------------------------------------------------------------------
