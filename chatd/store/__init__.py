@@ -10,13 +10,14 @@ from chatd.store.accounts import AccountReads, AccountWrites
 from chatd.store.groups import GroupReads
 from chatd.store.log import LogReads
 from chatd.store.presence import PresenceReads, PresenceWrites
+from chatd.store.secondfactor import SecondFactorReads, SecondFactorWrites
 
 
-class ReadTx(AccountReads, LogReads, GroupReads, PresenceReads):
+class ReadTx(AccountReads, LogReads, GroupReads, PresenceReads, SecondFactorReads):
     """One snapshot of the database."""
 
 
-class Tx(AccountWrites, PresenceWrites, ReadTx):
+class Tx(AccountWrites, PresenceWrites, SecondFactorWrites, ReadTx):
     """One turn under the write lock."""
 
     def begin(self) -> None:

@@ -167,6 +167,8 @@ class AccountWrites(AccountReads, LogWrites, GroupWrites):
         self._run("DELETE FROM request WHERE account = ?", account)
         self._run("DELETE FROM ban WHERE account = ?", account)
         self._run("DELETE FROM presence WHERE account = ?", account)
+        self._run("DELETE FROM factor WHERE account = ?", account)
+        self._run("DELETE FROM recovery WHERE account = ?", account)
 
     def free_name(self, account: int) -> None:
         """A guest has gone: the name, and what looks like it, can be had again."""

@@ -97,6 +97,29 @@ CREATE TABLE throttle (
     until INTEGER NOT NULL                      -- when the count is forgotten, or the wait is over
 ) WITHOUT ROWID;
 
+-- Second factors (RFC 6238) and what stands in for them once each. The secret has to be kept as it is; of codes, hashes.
+CREATE TABLE factor (
+    account INTEGER PRIMARY KEY REFERENCES account (id),
+    secret  BLOB NOT NULL,
+    used    INTEGER NOT NULL                    -- the last time step whose code was used: none is good twice
+) WITHOUT ROWID;
+CREATE TABLE recovery (
+    account INTEGER NOT NULL REFERENCES account (id),
+    code    TEXT NOT NULL,                      -- SHA-256, hex
+    PRIMARY KEY (account, code)
+) WITHOUT ROWID;
+
+-- Leave to register where registration is by invitation.
+CREATE TABLE invitation (
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,
+    code    TEXT NOT NULL UNIQUE,               -- SHA-256, hex
+    remaining INTEGER NOT NULL,                 -- how often it may still be used
+    uses    INTEGER NOT NULL,                   -- and how often in all
+    created INTEGER NOT NULL,
+    until   INTEGER NOT NULL,
+    note    TEXT NOT NULL
+);
+
 -- Who serves and who is connected where. Not in the log: it is true only now.
 CREATE TABLE instance (
     node INTEGER PRIMARY KEY,
