@@ -36,6 +36,7 @@ from twisted.python.failure import Failure
 from chatd.audit import log_to
 from chatd.config import Config, ConfigError, load
 from chatd.proxy import is_clear_text_off_loopback
+from chatd.sockets import reachable
 
 LOOPBACK: Final = "127.0.0.1"
 AGAIN_FIRST: Final = 0.1
@@ -293,7 +294,7 @@ class ClusterService(Service):
         env = {**os.environ, "CHATD_TRUSTED_PROXIES": LOOPBACK}
         for number in range(1, self._count + 1):
             self._nodes.append(Child(self._reactor, self, f"node {number}", apart(self._node(number), "TERM"), env))
-        door = apart([haproxy, "-db", "-f", os.fspath(self._run / "haproxy.cfg")], "USR1")
+        door = apart([haproxy, "-db", "-C", os.fspath(self._run), "-f", "haproxy.cfg"], "USR1")
         self._door = Child(self._reactor, self, "haproxy", door, os.environ)
         # Our own lines are for the console; what twistd and Twisted say goes to the file.
         parent.setComponent(ILogObserver, log_to(self._config, 0, console=False))
@@ -333,9 +334,12 @@ class ClusterService(Service):
                     raise SystemExit(f"Port {port} on {host}, for {what}: {error.strerror}.") from None
 
     def _configure(self, haproxy: str) -> None:
-        file = self._run / "haproxy.cfg"
-        file.write_text(configuration(template(), self._interface, self._port, self._count, self._control))
-        check = subprocess.run([haproxy, "-c", "-f", file], capture_output=True, text=True, check=False)
+        # Its own folder is HAProxy's: a socket's whole path may be longer than the kernel takes.
+        control = Path(self._control.name)
+        text = configuration(template(), self._interface, self._port, self._count, control)
+        (self._run / "haproxy.cfg").write_text(text)
+        command = [haproxy, "-c", "-C", os.fspath(self._run), "-f", "haproxy.cfg"]
+        check = subprocess.run(command, capture_output=True, text=True, check=False)
         if check.returncode:
             raise SystemExit(f"HAProxy does not take its configuration:\n{check.stderr.strip()}")
 
@@ -382,7 +386,7 @@ class ClusterService(Service):
 
     def _ask(self, commands: str) -> Deferred[None]:
         """Have HAProxy do these commands; fires when it has."""
-        endpoint = UNIXClientEndpoint(self._reactor, os.fspath(self._control))
+        endpoint = UNIXClientEndpoint(self._reactor, reachable(self._control))
         return connectProtocol(endpoint, _Commands(commands)).addCallback(lambda asked: asked.done)
 
     def heard(self, child: Child, line: str) -> None:

@@ -24,6 +24,7 @@ from twisted.python.failure import Failure
 
 from chatd.errors import Refusal
 from chatd.feed import Feed
+from chatd.sockets import reachable
 from chatd.store import Tx
 from chatd.store.database import Database
 
@@ -108,7 +109,7 @@ class Peers:
 
     def _listen(self) -> None:
         self._path.unlink(missing_ok=True)
-        self._port = self._reactor.listenUNIXDatagram(os.fspath(self._path), _Looks(self._feed), mode=0o600)
+        self._port = self._reactor.listenUNIXDatagram(reachable(self._path), _Looks(self._feed), mode=0o600)
 
     def stop(self) -> Deferred[None]:
         """Say goodbye: nobody is connected here any more."""
@@ -135,8 +136,7 @@ class Peers:
                     Path(path).unlink(missing_ok=True)
 
     def _find_others(self) -> None:
-        mine = os.fspath(self._path)
-        self._others = [path for path in map(os.fspath, self._run.glob("node-*.look")) if path != mine]
+        self._others = [reachable(path) for path in self._run.glob("node-*.look") if path != self._path]
 
     # -- being alive --------------------------------------------------------------------------------------------------
 

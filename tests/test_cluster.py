@@ -18,6 +18,7 @@ from twisted.internet.defer import gatherResults
 from twisted.trial import unittest
 
 from chatd import cluster
+from chatd.sockets import reachable
 from tests.chaos.clients import Talker, Tally, settle
 from tests.chaos.nodes import examine, node_pids
 from tests.live import ROOT, TWISTD, Client, JsonClient, LiveTestCase, Program, Refused, free_ports, needs, new_mid
@@ -119,7 +120,7 @@ class ClusterTestCase(LiveTestCase):
         with socket.socket(socket.AF_UNIX) as control:
             control.settimeout(10)
             try:
-                control.connect(os.fspath(self.control))
+                control.connect(reachable(self.control))
             except OSError:
                 return ""
             control.sendall(command.encode() + b"\n")
@@ -462,10 +463,10 @@ write_lock_seconds = 0.5
             node.launch()
         for node in nodes:
             await node.ready()
-        text = cluster.configuration(cluster.template(), "127.0.0.1", self.port, 3, self.control)
+        text = cluster.configuration(cluster.template(), "127.0.0.1", self.port, 3, Path(self.control.name))
         file = self.folder / "haproxy.cfg"
         file.write_text(text.replace("timeout check 4s", "timeout check 1s"))
-        self.run_program(self.haproxy, "-db", "-f", os.fspath(file))
+        self.run_program(self.haproxy, "-db", "-C", os.fspath(self.control.parent), "-f", os.fspath(file.absolute()))
         await self.are_up(1, 2, 3)
         one, two, three = [await self.on_node(number, f"n{number}") for number in (1, 2, 3)]
         for person in (one, two, three):
