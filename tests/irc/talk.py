@@ -6,6 +6,8 @@ import base64
 from pathlib import Path
 from typing import Any
 
+from twisted.trial.unittest import SynchronousTestCase
+
 from chatd.command import Settings
 from chatd.limits import Limits
 from tests.memory import HOME, PASSWORD, Client, Server
@@ -50,3 +52,35 @@ class Irc:
 def serve(data: Path, *, guests: bool = False, limits: dict[str, Any] | None = None, **more: Any) -> Server:
     """A server for these tests."""
     return Server(data, settings=Settings(bcrypt_cost=4, guests=guests, limits=Limits(**(limits or {})), **more))
+
+
+class IrcTestCase(SynchronousTestCase):
+    """A server with accounts alice, bob and carol, who are not connected."""
+
+    guests = False
+
+    def setUp(self) -> None:
+        """Start it."""
+        self.server = self.start()
+        for name in ("alice", "bob", "carol"):
+            self.server.person(name).lose()
+
+    def start(self) -> Server:
+        """A fresh server."""
+        server = serve(Path(self.mktemp()))
+        self.addCleanup(server.stop)
+        return server
+
+    def client(self, name: str, *caps: str) -> Irc:
+        """Somebody who has come in, and has read what that brought."""
+        client = Irc(self.server)
+        client.enter(name, *caps)
+        return client
+
+    def both(self, *caps: str) -> tuple[Irc, Irc]:
+        """Alice, who owns the open group #ops, and bob, who is in it."""
+        alice, bob = self.client("alice", *caps), self.client("bob", *caps)
+        alice.say("JOIN #ops", "MODE #ops -A")
+        bob.say("JOIN #ops")
+        alice.lines()
+        return alice, bob

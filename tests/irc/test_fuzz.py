@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from chatd.wire.ircline import Line, clean, dump, escape, parse, pieces, unescape
-from chatd.wire.ircnames import CAPS
-from chatd.wire.ircverbs import VERBS
+from chatd.wire.irc.line import Line, clean, dump, escape, parse, pieces, unescape
+from chatd.wire.irc.terms import CAPS
+from chatd.wire.irc.verbs import VERBS
 from tests.irc.talk import Irc, serve
 
 WORDS = st.sampled_from(

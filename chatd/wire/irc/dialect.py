@@ -17,9 +17,11 @@ from chatd import texts
 from chatd.command import TABLE, Settings
 from chatd.errors import Refusal
 from chatd.model import Ask, Call, Event, Reply, Room
-from chatd.wire import ircanswers, ircevents, ircnames, ircverbs
 from chatd.wire.framing import Lines, Overlong
-from chatd.wire.ircline import LINE, TAGS, Line, dump, parse
+from chatd.wire.irc import answers, talk, terms, verbs
+from chatd.wire.irc.asked import Asked
+from chatd.wire.irc.events import live, missed, moment
+from chatd.wire.irc.line import LINE, TAGS, Line, dump, parse
 
 FIRST: Final = frozenset({b"CAP", b"NICK", b"PASS", b"USER", b"QUIT"})
 """What the first line begins with where the dialect is this one."""
@@ -37,38 +39,13 @@ _HINT: Final = re.compile(r"(?<!\S)/([a-z-]+)")
 def _hinted(match: re.Match[str]) -> str:
     """A command that is named to a person, as it is typed in an IRC client."""
     name = match[1]
-    return f"/msg {ircnames.SERVICE} {name}" if name in TABLE and name.upper() not in ircverbs.VERBS else match[0]
+    return f"/msg {terms.SERVICE} {name}" if name in TABLE and name.upper() not in verbs.VERBS else match[0]
 
 
 def is_irc(first: bytes) -> bool:
     """Whether the bytes of a first line are IRC."""
     word = first.lstrip(b" \r\n")[:5].partition(b" ")[0].partition(b"\r")[0].partition(b"\n")[0]
     return word.upper() in FIRST
-
-
-class Asked:
-    """A line of the client, while it is answered. `left`: how many of its calls are not settled."""
-
-    __slots__ = ("command", "gathered", "label", "left", "lines", "params", "people", "service", "tags")
-
-    def __init__(self, command: str, params: list[str], label: str | None = None) -> None:
-        self.command = command
-        self.params = params
-        self.label = label
-        self.left = 0
-        self.lines: list[Line] = []
-        self.service = False
-        self.tags: Mapping[str, str] = {}
-        self.gathered: list[str] = []
-        self.people = 0
-
-    def quiet(self) -> None:
-        """It is answered with another line."""
-        self.label = None
-
-    def put(self, line: Line) -> None:
-        """One more line of the answer."""
-        self.lines.append(line)
 
 
 class Irc:
@@ -119,7 +96,7 @@ class Irc:
         self.nick = self.token = self.farewell = ""
         self.password: str | None = None
         self.sasl: str | None = None
-        self.multiline: ircverbs.Multiline | None = None
+        self.multiline: talk.Multiline | None = None
         self.census: Mapping[str, Any] = {}
         self.guests: Collection[int] = ()
         self.told = self.entering = 0
@@ -155,8 +132,8 @@ class Irc:
     def offered(self) -> Mapping[str, str]:
         """The capabilities there are, with their values."""
         if self.settings.registration == "closed":
-            return {name: value for name, value in ircnames.CAPS.items() if name != "draft/account-registration"}
-        return ircnames.CAPS
+            return {name: value for name, value in terms.CAPS.items() if name != "draft/account-registration"}
+        return terms.CAPS
 
     def has(self, cap: str) -> bool:
         """Whether this was negotiated."""
@@ -165,7 +142,7 @@ class Irc:
     def negotiate(self, caps: frozenset[str]) -> None:
         """These are in force from now on."""
         self.caps = frozenset(caps)
-        shape = " ".join(sorted(self.caps & ircnames.RENDERING))
+        shape = " ".join(sorted(self.caps & terms.RENDERING))
         self.shape = f"irc {shape}".rstrip()
         self.echo = "echo-message" in self.caps
 
@@ -194,9 +171,9 @@ class Irc:
         if asked is None:
             return None
         try:
-            calls = [call._replace(ref=asked) for call in ircverbs.run(self, asked)] if asked.command else []
+            calls = [call._replace(ref=asked) for call in verbs.run(self, asked)] if asked.command else []
         except Refusal as refusal:
-            asked.lines += ircanswers.refused(self, asked, refusal, None)
+            asked.lines += answers.refused(self, asked, refusal, None)
             calls = []
         asked.left = len(calls)
         if not calls:
@@ -273,14 +250,14 @@ class Irc:
 
     def by_service(self, text: str) -> Line:
         """What the server says that no verb of IRC says."""
-        return self.line(f"NOTICE {self.me} :{_HINT.sub(_hinted, text)}", source=ircnames.SERVICE)
+        return self.line(f"NOTICE {self.me} :{_HINT.sub(_hinted, text)}", source=terms.SERVICE)
 
     def told_by_service(self, text: str, at: int | None = None) -> Line:
         """The same about something that happened; `at` (ms) where that is not now."""
         if at is None:
             return self.by_service(text)
         if "server-time" in self.caps:
-            return self.by_service(text).tagged(("time", ircevents.moment(at)))
+            return self.by_service(text).tagged(("time", moment(at)))
         return self.by_service(f"[{texts.clock(at)}] {text}")
 
     def to_oneself(self, asked: Asked, text: str, how: str | None) -> None:
@@ -305,7 +282,7 @@ class Irc:
 
     def isupport(self) -> list[Line]:
         """What the server supports."""
-        tokens = ircnames.isupport(self.settings)
+        tokens = terms.isupport(self.settings)
         return [
             self.numbered("005", tokens[at : at + 12], "are supported by this server")
             for at in range(0, len(tokens), 12)
@@ -338,7 +315,7 @@ class Irc:
         if len(lines) == 1 or one or "batch" not in self.caps:
             return dump([lines[0].tagged(label), *lines[1:]])
         name = self.batch()
-        inner = ircanswers.inside(name, lines)
+        inner = answers.inside(name, lines)
         opening = self.line(f"BATCH +{name} labeled-response", tags=(label,))
         return dump([opening, *inner, self.line(f"BATCH -{name}")])
 
@@ -351,14 +328,14 @@ class Irc:
         if asked.label is not None and seq and awaits and reply.name != "asked" and not asked.service:
             self._awaited[seq] = asked
             if call.verb == "join":
-                ircanswers.answered(self, asked, call, reply)
+                answers.answered(self, asked, call, reply)
             return b""
-        return self.answer(asked, ircanswers.answered(self, asked, call, reply))
+        return self.answer(asked, answers.answered(self, asked, call, reply))
 
     def refuse(self, ref: Any, refusal: Refusal, ask: Ask | None = None) -> bytes:
         """A numeric where IRC has one, else a standard reply with our own code."""
         asked = ref if isinstance(ref, Asked) else self.silent()
-        return self.answer(asked, ircanswers.refused(self, asked, refusal, ask))
+        return self.answer(asked, answers.refused(self, asked, refusal, ask))
 
     def ask(self, ask: Ask) -> bytes:
         """Nobody is asked: what is missing is refused."""
@@ -387,9 +364,9 @@ class Irc:
         found = []
         for event in events:
             if event.seq <= self.told and viewer:
-                found.append(dump(ircevents.missed(self, event, room, viewer)))
+                found.append(dump(missed(self, event, room, viewer)))
                 continue
-            lines = ircevents.live(self, event, room, viewer)
+            lines = live(self, event, room, viewer)
             asked = self._awaited.get(event.seq) if self._awaited else None
             if asked is None:
                 found.append(dump(lines))

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from chatd import texts
 from chatd.model import DELETED, Call, Door, Event, Kind, Room
-from chatd.wire import ircnames
-from chatd.wire.ircline import LINE, Line, clean, pieces
+from chatd.wire.irc import terms
+from chatd.wire.irc.line import LINE, Line, clean, pieces
 
 if TYPE_CHECKING:
-    from chatd.wire.irc import Irc
+    from chatd.wire.irc.dialect import Irc
 
 _BREAK: Final = re.compile("\r\n|\n|\r")
 _BLANK: Final = " "
@@ -175,8 +175,8 @@ def _on_unbanned(irc: Irc, event: Event, room: Room, viewer: int) -> list[Line]:
 
 
 def _on_door(irc: Irc, event: Event, room: Room, viewer: int) -> list[Line]:
-    letter = ircnames.DOOR_MODES[Door(_data(event)["door"])]
-    off = "".join(other for other in ircnames.MODE_DOORS if other != letter)
+    letter = terms.DOOR_MODES[Door(_data(event)["door"])]
+    off = "".join(other for other in terms.MODE_DOORS if other != letter)
     return _mode(irc, event, room, f"{f'+{letter}' if letter else ''}-{off}")
 
 
