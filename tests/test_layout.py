@@ -15,6 +15,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "model": set(),
     "limits": set(),
     "names": {"errors"},
+    "filenames": set(),
     "passwords": {"errors", "names"},
     "codes": set(),
     "rules": {"errors", "model"},
@@ -40,7 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 """Part of chatd -> the parts it may import when it runs. service is the only one that may import anything."""
 
-CLIENT_MAY_IMPORT = {"wire", "model", "errors", "limits", "texts"}
+CLIENT_MAY_IMPORT = {"wire", "model", "errors", "limits", "texts", "filenames"}
 
 
 def imported(path: Path) -> set[str]:
