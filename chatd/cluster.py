@@ -35,7 +35,7 @@ from twisted.python.failure import Failure
 
 from chatd.audit import log_to
 from chatd.config import Config, ConfigError, load
-from chatd.proxy import is_clear_text_off_loopback
+from chatd.listen import is_clear_text_off_loopback
 from chatd.sockets import reachable
 
 LOOPBACK: Final = "127.0.0.1"

@@ -21,6 +21,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Final, get_type_hints
 
+from chatd import listen
 from chatd.limits import Limits
 
 
@@ -252,6 +253,7 @@ class Option:
             for each in value:
                 if ":" not in each:
                     raise ValueError(f'must hold endpoints such as "tcp:8000:interface=127.0.0.1", not {_shown(each)}')
+                listen.read(each)
         if self.name == "trusted_proxies":
             for each in value:
                 try:

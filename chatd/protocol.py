@@ -62,7 +62,7 @@ class ChatProtocol(Protocol):
         address = getattr(transport.getPeer(), "host", "unix")
         loopback = address == "unix" or address.startswith(_LOOPBACK)
         exempt = loopback and not instance.settings.limits.limit_loopback
-        secure = hasattr(transport, "getPeerCertificate")
+        secure = hasattr(transport, "getPeerCertificate") or hasattr(transport, "came_by_tls")
         self.session = Session(instance, self, address, secure=secure, exempt=exempt)
         if isinstance(transport, tcp.Connection):
             self._socket = transport.socket

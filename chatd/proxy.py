@@ -17,7 +17,6 @@ from typing import Any, Final, NamedTuple
 
 from twisted.internet import address
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IAddress, IListeningPort, IStreamServerEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
@@ -34,17 +33,14 @@ V1: Final = b"PROXY "
 V1_LONGEST: Final = 107  # with its CR LF, as the specification counts
 V2: Final = b"\r\n\r\n\0\r\nQUIT\n"
 V2_FIXED: Final = 16
+V2_LOOKED_AT: Final = 536  # longer headers are believed for the address only, and the rest is skipped unseen
+V2_SSL, V2_CLIENT_SSL = 0x20, 0x01
 LOCAL, PROXY = 0x20, 0x21  # version 2 and the command
 # Family and transport: bytes of the address block that we read, 0 where the real peer stands in. Datagrams and Unix
 # sockets are valid and tell us nothing; any other byte is malformed.
 V2_BLOCKS: Final = {0x00: 0, 0x11: 12, 0x12: 0, 0x21: 36, 0x22: 0, 0x31: 0, 0x32: 0}
 
 REMEMBERED: Final = 256  # sources whose refusal was logged
-
-BACKLOG: Final = 4096
-"""Connections that the kernel holds for us until they are accepted. Twisted's 50 are full at once when all clients of
-a server that died come back: measured, of 4,000 behind HAProxy up to 150 were turned away."""
-BACKLOG_PLACES: Final = {"tcp": 3, "tcp6": 2, "ssl": 6, "unix": 3}  # where an endpoint string may name another
 
 log = Logger()
 
@@ -62,10 +58,12 @@ class Source(NamedTuple):
 
 
 class Header(NamedTuple):
-    """A header that could be read. `source` None: keep the real peer. `size` counts the TLVs too, seen or not."""
+    """A header that could be read. `source` None: keep the real peer. `size` counts the TLVs too, seen or not. `tls`:
+    the client came to the proxy by TLS."""
 
     source: Source | None
     size: int
+    tls: bool = False
 
 
 class BadHeader(Exception):
@@ -107,7 +105,7 @@ def _v1_source(version: int, host: bytes, port: bytes) -> Source:
         raise BadHeader("v1 address malformed")
     if not (port.isdigit() and len(port) <= 5 and int(port) <= 65535):
         raise BadHeader("v1 port malformed")
-    return Source(_plain(str(ip)), int(port))
+    return Source(unmapped(str(ip)), int(port))
 
 
 def _read_v2(data: bytes) -> Header | None:
@@ -129,10 +127,24 @@ def _read_v2(data: bytes) -> Header | None:
     width = (block - 4) // 2
     host = ip_address(data[V2_FIXED : V2_FIXED + width])
     port = int.from_bytes(data[V2_FIXED + 2 * width : V2_FIXED + 2 * width + 2], "big")
-    return Header(Source(_plain(str(host)), port), size)
+    if len(data) < size <= V2_LOOKED_AT:
+        return None
+    tls = size <= V2_LOOKED_AT and _says_tls(data[V2_FIXED + block : size])
+    return Header(Source(unmapped(str(host)), port), size, tls)
 
 
-def _plain(host: str) -> str:
+def _says_tls(tlvs: bytes) -> bool:
+    """Whether a TLV says that the client spoke TLS to the proxy (2.2.5: PP2_TYPE_SSL with PP2_CLIENT_SSL). TLVs that
+    are cut short say nothing: the address stands before them."""
+    while len(tlvs) >= 3:
+        kind, size = tlvs[0], int.from_bytes(tlvs[1:3], "big")
+        value, tlvs = tlvs[3 : 3 + size], tlvs[3 + size :]
+        if kind == V2_SSL:
+            return bool(value and value[0] & V2_CLIENT_SSL)
+    return False
+
+
+def unmapped(host: str) -> str:
     """An IPv4 address in IPv6 clothes (::ffff:192.0.2.1) is the same client as without: bans and throttles go by it."""
     ip = ip_address(host)
     if isinstance(ip, IPv6Address) and ip.ipv4_mapped:
@@ -170,15 +182,17 @@ class HeaderProtocol(Protocol):
         if len(data) < self._missing:
             self._missing -= len(data)
             return
-        self._step_aside(self._header.source, data[self._missing :])
+        self._step_aside(self._header, data[self._missing :])
 
-    def _step_aside(self, source: Source | None, rest: bytes) -> None:
+    def _step_aside(self, header: Header, rest: bytes) -> None:
         """The swap. The reactor asks `transport.protocol` each time (for bytes, for IHalfCloseableProtocol, for the
         end), so from here on it talks to the inner protocol alone."""
         transport: Any = self.transport
         self.factory.header_done(self)
-        if source is not None:
-            transport.getPeer = source.peer
+        if header.source is not None:
+            transport.getPeer = header.source.peer
+        if header.tls:
+            transport.came_by_tls = True
         inner = self.factory.wrapped.buildProtocol(transport.getPeer())
         if inner is None:
             transport.abortConnection()
@@ -246,7 +260,7 @@ class ProxyFactory(Factory[HeaderProtocol]):
             return True  # the folder's rights have decided
         if not isinstance(addr, address.IPv4Address | address.IPv6Address):
             return False
-        ip = ip_address(_plain(addr.host))
+        ip = ip_address(unmapped(addr.host))
         return any(ip in network for network in self._trusted)
 
     def await_header(self, protocol: HeaderProtocol) -> None:
@@ -302,82 +316,3 @@ class ProxyEndpoint:
 
     def listen(self, protocolFactory: Factory[Any]) -> Deferred[IListeningPort]:
         return self._inner.listen(ProxyFactory(protocolFactory, self._trusted, self._seconds, self._clock))
-
-
-def server_endpoint(
-    reactor: Any,
-    description: str,
-    trusted: Iterable[str] = LOOPBACK,
-    seconds: float = Limits().proxy_header_seconds,
-) -> Any:
-    """Where to listen: Twisted's endpoint strings, `haproxy:` before one meaning that a PROXY header comes first.
-
-    ValueError: the string cannot be understood. The header precedes TLS on the wire, so TLS goes around this endpoint
-    (`wrapServerTLS`) and `haproxy:ssl:` is refused, which would look for it inside.
-    """
-    proxied, plain = _strip(description)
-    plain = _with_backlog(plain)
-    if not proxied:
-        return serverFromString(reactor, plain)
-    if _words(plain)[0][0] in {"ssl", "tls", "haproxy"}:
-        raise ValueError(
-            f"{description}: a proxy sends its header before TLS; use haproxy:tcp: and let the proxy do TLS"
-        )
-    return ProxyEndpoint(serverFromString(reactor, plain), trusted, seconds, reactor)
-
-
-def is_clear_text_off_loopback(description: str) -> bool:
-    """Whether what is typed there may cross a network readable: neither TLS nor a Unix socket nor a loopback address.
-
-    When in doubt (an inherited socket, a host name), yes.
-    """
-    args, options = _words(_strip(description)[1])
-    kind = args[0].lower()
-    if kind in {"ssl", "tls", "unix"}:
-        return False
-    if kind not in {"tcp", "tcp6"}:
-        return True
-    place = 2 if kind == "tcp" else 3  # tcp:PORT:INTERFACE:BACKLOG, tcp6:PORT:BACKLOG:INTERFACE
-    interface = options.get("interface", args[place] if len(args) > place else "")
-    if interface == "localhost":
-        return False
-    try:
-        return not ip_address(_plain(interface)).is_loopback
-    except ValueError:
-        return True
-
-
-def _with_backlog(description: str) -> str:
-    """The endpoint string with our backlog, unless it names one."""
-    args, options = _words(description)
-    if "backlog" in options or len(args) > BACKLOG_PLACES.get(args[0].lower(), 0):
-        return description
-    return f"{description}:backlog={BACKLOG}"
-
-
-def _strip(description: str) -> tuple[bool, str]:
-    plain = description.removeprefix("haproxy:")
-    return plain != description, plain
-
-
-def _words(description: str) -> tuple[list[str], dict[str, str]]:
-    """An endpoint string taken apart as Twisted does: `:` between arguments, `name=` before some, `\\` quotes."""
-    args: list[str] = []
-    options: dict[str, str] = {}
-    name: str | None = None
-    word = ""
-    characters = iter(description + ":")
-    for each in characters:
-        if each == "\\":
-            word += next(characters, "")
-        elif each == "=" and name is None:
-            name, word = word, ""
-        elif each == ":":
-            if name is None:
-                args.append(word)
-            else:
-                options[name] = word
-            name, word = None, ""
-        else:
-            word += each
-    return args, options

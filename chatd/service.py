@@ -35,13 +35,14 @@ from chatd.config import Config, ConfigError, load
 from chatd.errors import Refusal
 from chatd.feed import Feed
 from chatd.instance import Instance
+from chatd.listen import Files, is_clear_text_off_loopback, read, server_endpoint
 from chatd.model import Door
 from chatd.passwords import Policy
 from chatd.peers import Node, NodeTaken, Peers
 from chatd.protocol import ChatFactory, choose
-from chatd.proxy import is_clear_text_off_loopback, server_endpoint
 from chatd.store.database import Committed, Database
 from chatd.store.migrate import TooNew, guests, last_seq, migrate
+from chatd.tls import BadCertificate, Certificate, own_certificate
 
 SWEEP_GUESTS: Final = 20.0
 """Seconds between two looks for guests who are left over."""
@@ -109,6 +110,7 @@ class Options(usage.Options):
         except ConfigError as error:
             raise SystemExit(str(error)) from None
         if self["check"]:
+            _check_certificates(self.loaded)
             print(
                 f"The configuration is right. Data in {self.loaded.data}, listening on {', '.join(self.loaded.listen)}."
             )
@@ -139,6 +141,17 @@ class Options(usage.Options):
             "log.json": bool(self["log-json"]) or None,
         }
         return load(self["config"], os.environ, {name: value for name, value in given.items() if value is not None})
+
+
+def _check_certificates(config: Config) -> None:
+    """Whether the certificates that are named can be used; the server's own is made when it starts."""
+    for description in config.listen:
+        files = read(description).files
+        if files is not None and files.key is not None and files.certificate is not None:
+            try:
+                Certificate(files.key, files.certificate, files.chain)
+            except BadCertificate as error:
+                raise SystemExit(f"{description}: {error}") from None
 
 
 def _prepare_folder(data: Path) -> None:
@@ -243,6 +256,7 @@ class ChatService(Service):
         self._config = options.loaded
         self._reactor = reactor
         self._ports: list[Any] = []
+        self._certificates: dict[Files, Certificate] = {}
         self._sweeping = LoopingCall(self._sweep)
         self._sweeping.clock = reactor
         self._passwords = PasswordThread(reactor, options.loaded.limits.passwords_waiting)
@@ -332,13 +346,21 @@ class ChatService(Service):
                     description,
                     self._config.trusted_proxies,
                     self._config.limits.proxy_header_seconds,
+                    self._certificate,
                 )
-            except (ValueError, KeyError, TypeError) as error:
-                self._give_up(f"chatd cannot listen on {description}: {error or 'that is no endpoint'}")
+            except (ValueError, BadCertificate) as error:
+                self._give_up(f"chatd cannot listen on {description}: {error}")
             failures: list[Failure] = []
             endpoint.listen(self.factory).addCallbacks(self._ports.append, failures.append)
             if failures:
                 self._give_up(f"chatd cannot listen on {description}: {failures[0].getErrorMessage()}")
+
+    def _certificate(self, files: Files) -> Certificate:
+        """What these files hold; they are read once for all endpoints that name them."""
+        if files not in self._certificates:
+            key = files.key or own_certificate(self._config.data, [self._config.server.name])
+            self._certificates[files] = Certificate(key, files.certificate or key, files.chain)
+        return self._certificates[files]
 
     def _ready(self) -> None:
         """Listening, and running. twistd would end by the signal that stopped it; a drained instance exits 0."""
@@ -348,6 +370,8 @@ class ChatService(Service):
         gc.freeze()
         # What is made here is nearly all freed by its count; a collection walks the ring and every session for nothing.
         gc.set_threshold(100_000, 20, 100)
+        for pin in dict.fromkeys(each.pin for each in self._certificates.values()):
+            print(f"TLS certificate, SHA-256: {pin}", file=sys.__stdout__)
         print(self._greeting(), file=sys.__stdout__, flush=True)
 
     def _stop(self) -> None:
@@ -387,6 +411,15 @@ class ChatService(Service):
             print(f"The configuration is not read again: {error}", flush=True)
             return
         self.factory.reload(settings_of(self._config))
+        for certificate in self._certificates.values():
+            before = certificate.pin
+            try:
+                certificate.load()
+            except BadCertificate as error:
+                print(f"The certificate is not changed: {error}", flush=True)
+                continue
+            if certificate.pin != before:
+                print(f"TLS certificate, SHA-256: {certificate.pin}", flush=True)
 
     @inlineCallbacks
     def stopService(self) -> Any:

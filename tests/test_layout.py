@@ -34,9 +34,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "proxy": {"limits"},
     "sockets": set(),
     "peers": {"errors", "model", "store", "feed", "sockets"},
-    "config": {"limits", "errors"},
     "audit": {"texts", "config", "errors", "model"},
-    "cluster": {"config", "limits", "proxy", "audit", "sockets"},
+    "listen": {"limits", "proxy"},
+    "tls": set(),
+    "config": {"limits", "errors", "listen"},
+    "cluster": {"config", "limits", "listen", "tls", "audit", "sockets"},
     "blobs": {"errors", "model", "limits"},
 }
 """Part of chatd -> the parts it may import when it runs. service is the only one that may import anything."""

@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 
+from chatd.listen import is_clear_text_off_loopback, server_endpoint
 from chatd.proxy import (
     V2,
     BadHeader,
@@ -28,9 +29,7 @@ from chatd.proxy import (
     HeaderProtocol,
     ProxyFactory,
     Source,
-    is_clear_text_off_loopback,
     read_header,
-    server_endpoint,
 )
 
 
@@ -469,10 +468,23 @@ class Descriptions(SynchronousTestCase):
             server_endpoint(memory, description).listen(InnerFactory())
             self.assertEqual(memory.tcpServers[0][2], backlog, description)
 
-    def test_tls_inside_the_header_is_refused(self) -> None:
-        """`haproxy:ssl:` would look for the header inside TLS, where no proxy puts it."""
-        for description in ("haproxy:ssl:8000", "haproxy:haproxy:tcp:8000"):
-            self.assertRaises(ValueError, server_endpoint, reactor, description)
+    def test_not_understood(self) -> None:
+        """What is no endpoint is refused before anything listens."""
+        for description in (
+            "haproxy:haproxy:tcp:8000",
+            "haproxy:tls:8000",
+            "tcp:nonsense",
+            "tcp:",
+            "nonsense:8000",
+            "ssl:",
+            "ssl:port",
+            "ssl:70000",
+            "ssl:8000:certKey=cert.pem",
+            "ssl:8000:sslmethod=SSLv3_METHOD",
+            "ssl:8000:backlog=many",
+        ):
+            with self.assertRaises(ValueError, msg=description):
+                server_endpoint(reactor, description)
 
     def test_clear_text_off_loopback(self) -> None:
         """Only TLS, Unix sockets and loopback addresses keep what is typed from the network."""
