@@ -23,8 +23,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chatd.errors import Refusal
-from chatd.model import Event, Room
-from chatd.routing import FOLDING, RANKING, Ear, Key, Routing, entering, leaving, ranked, room_of
+from chatd.model import Event, Kind, Room
+from chatd.routing import FOLDING, RANKING, Ear, Key, Routing, bereft, entering, leaving, ranked, room_of
 from chatd.store import ReadTx
 from chatd.store.database import TAIL, Committed, Database
 
@@ -319,6 +319,8 @@ class Feed:
                 if account == ear.account and first.room not in rooms:
                     rooms[first.room] = room_of(first, account)
             if (room := rooms.get(first.room)) is not None:
+                if first.kind == "left" and room.kind is Kind.DIRECT and first.by != ear.account:
+                    room = rooms[first.room] = bereft(room)
                 if first.kind in PERSONAL:
                     data = b"".join(ear.render(run.events, room, ear.account, is_current(ear, first)))
                 else:

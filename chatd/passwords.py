@@ -83,6 +83,11 @@ def verify(password: str, hashed: bytes | None, cost: int) -> bool:
     return right
 
 
+def is_hash(hashed: bytes) -> bool:
+    """Whether this is what `hash` makes."""
+    return _cost(hashed) is not None
+
+
 def needs_rehash(hashed: bytes, cost: int) -> bool:
     """Whether `hashed` was made at a lower cost than the one configured now. Ask after `verify` said yes."""
     kept = _cost(hashed)

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from twisted.internet.defer import Deferred
 
-from chatd.model import Event, Kind, Role, Room
+from chatd.model import DELETED, Event, Kind, Role, Room
 
 FOLDING: Final = frozenset(
     {"created", "joined", "left", "removed", "closed", "direct", "renamed", "registered", "deleted"}
@@ -145,6 +145,8 @@ class Routing:
             self.guests.add(event.by)
         elif event.kind == "deleted":
             self.guests.discard(event.by)
+        elif event.kind == "left":
+            self._bereave(event)
         for account in entering(event):
             person = self._people.get(account)
             if person is not None and person.room(event.room) is None:
@@ -154,6 +156,14 @@ class Routing:
                     self._route(ear, room)
                     came.append((ear, room))
         return came
+
+    def _bereave(self, event: Event) -> None:
+        """The account at the other end of a conversation of two is no more: it has no name from this very event on."""
+        for shape in self._routes.get(event.room, {}).values():
+            for ear in shape.ears:
+                if ear.account != event.by and shape.room.kind is Kind.DIRECT:
+                    shape.room = bereft(shape.room)
+                    self._people[ear.account].put(shape.room)
 
     def leave(self, event: Event) -> list[tuple[Ear, Room]]:
         """Who hears nothing more of this room after this event; and what it is called now."""
@@ -272,6 +282,11 @@ def leaving(event: Event) -> tuple[int, ...]:
         case "removed":
             return (event.who,)
     return ()
+
+
+def bereft(room: Room) -> Room:
+    """A conversation of two whose other end is no more."""
+    return room._replace(name=f"@{DELETED}")
 
 
 def ranked(room: Room, event: Event, account: int) -> Room:

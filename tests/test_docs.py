@@ -140,6 +140,7 @@ class Tables(SynchronousTestCase):
             "`joined`, how: approved": ("joined", "#ops", {"data": {"how": "approved"}}),
             "`joined`, how: added": ("joined", "#ops", {"data": {"how": "added"}}),
             "`left`": ("left", "#ops", {}),
+            "`left`, a conversation of two": ("left", "@alice", {}),
             "`closed`": ("closed", "#ops", {}),
             "`removed`": ("removed", "#ops", {"text": "spam"}),
             "`removed`, by a ban": ("removed", "#ops", {"text": "spam", "data": {"ban": True}}),

@@ -629,8 +629,8 @@ class RoomTests(Base):
             (PASSWORD, ["", "Your account is deleted. Bye."]),
         )
         self.assertTrue(alice.closed)
-        self.assertEqual(carol.lines(), ["deleted account left #ops.", "bob now owns #ops."])
-        self.assertEqual(bob.lines(), ["deleted account left #ops.", "bob now owns #ops.", "Now in #ops (admin)."])
+        self.assertEqual(carol.lines(), ["alice left #ops.", "bob now owns #ops."])
+        self.assertEqual(bob.lines(), ["alice left #ops.", "bob now owns #ops.", "Now in #ops (admin)."])
 
     def test_the_longest_serving_inherits(self) -> None:
         """Of several admins the one who has been it longest inherits; without any, the longest-serving member."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from chatd import names, passwords
 from chatd.command import Settings, Slow, command
 from chatd.command import table as command_table
-from chatd.commands.leaving import go_out
+from chatd.commands.leaving import close_account
 from chatd.errors import Refusal
 from chatd.model import Account, Ask, Call, Kind, Me, Reply, Turn
 from chatd.rules import Needs
@@ -297,11 +297,7 @@ def sweep(tx: Tx) -> None:
 
 def bow_out(tx: Tx, guest: Account, reason: str = "") -> None:
     """A guest is here no more. The name stands in the event, since the account will not have it any longer."""
-    for room in tx.rooms_of(guest.id):
-        if room.kind is Kind.GROUP:
-            go_out(tx, room, guest.id, reason, {"quit": True, "was": guest.name})
-    tx.append("deleted", tx.inbox(guest.id), guest.id)
-    tx.delete_account(guest.id)
+    close_account(tx, guest.id, reason=reason, was=guest.name)
     tx.free_name(guest.id)
 
 
@@ -454,17 +450,13 @@ def _prepare_delete(tx: ReadTx, me: Me, call: Call, password: str = "", **_: Any
     return _check(me, str(password), None if known is None else known.password)
 
 
-@command("/delete-account [password]", topic="You", prepare=_prepare_delete)
-def delete_account(tx: Tx, me: Me, slow: Checked, **_: Any) -> Reply | Refusal:
-    """Delete your account, after asking your password. What you wrote stays, as "deleted account"."""
+@command("/delete-account [--erase] [password]", topic="You", prepare=_prepare_delete)
+def delete_account(tx: Tx, me: Me, slow: Checked, erase: bool = False, **_: Any) -> Reply | Refusal:
+    """Delete your account, after asking your password. What you wrote stays, as "deleted account"; with --erase it is
+    blanked, too."""
     if refusal := _wrong(tx, me, slow):
         return refusal
-    for room in tx.rooms_of(me.account):
-        if room.kind is not Kind.GROUP:
-            continue
-        go_out(tx, room, me.account)
-    seq = tx.append("deleted", tx.inbox(me.account), me.account)
-    tx.delete_account(me.account)
+    seq = close_account(tx, me.account, erase=erase)
     return Reply("account_deleted", {"seq": seq}, Turn(logout=True, close=True))
 
 

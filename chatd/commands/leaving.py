@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from chatd.model import Role, Room
+from chatd.model import Kind, Role, Room
 
 if TYPE_CHECKING:
     from chatd.store import Tx
@@ -26,4 +26,22 @@ def go_out(tx: Tx, room: Room, account: int, reason: str = "", data: dict[str, A
     if heir is not None:
         inherited = tx.append("inherited", room.id, account, target=heir.account.id)
         tx.set_role(room.id, heir.account.id, Role.OWNER, inherited)
+    return seq
+
+
+def close_account(tx: Tx, account: int, *, erase: bool = False, reason: str = "", was: str = "") -> int:
+    """Somebody is no more: out of every group and every conversation of two, logged out everywhere, and nameless from
+    now on. The seq that says so. `erase`: what they wrote is blanked, too, step by step after this. `was`: a guest's
+    name, which stands in the events since the account will not have it any longer.
+    """
+    data = {"quit": True, "was": was} if was else None
+    for room in tx.rooms_of(account):
+        if room.kind is Kind.GROUP:
+            go_out(tx, room, account, reason, data)
+        elif room.kind is Kind.DIRECT:
+            tx.end_member(room.id, account, tx.append("left", room.id, account, data=data))
+    seq = tx.append("deleted", tx.inbox(account), account)
+    if not was:
+        tx.say_farewell(account)
+    tx.delete_account(account, erase=erase)
     return seq

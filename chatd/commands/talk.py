@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from chatd.command import command
 from chatd.errors import Refusal
-from chatd.model import Account, Ask, Event, Kind, Me, Reply, Role, Room, Turn
+from chatd.model import DELETED, Account, Ask, Event, Kind, Me, Reply, Role, Room, Turn
 from chatd.rules import Needs
 
 if TYPE_CHECKING:
     from chatd.store import ReadTx, Tx
 
+NOBODY: Final = f"@{DELETED}"
+"""What a conversation of two is called whose other end is no more."""
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
 _AGE: Final = re.compile(r"(\d{1,6})([smhdw])")
 _AGE_MS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
@@ -33,6 +35,8 @@ def say(
     """Say something to the room. A line that is no command does the same."""
     if room.kind is Kind.INBOX:
         raise Refusal("NO_ROOM")
+    if room.name == NOBODY:
+        raise Refusal("NO_USER", name=DELETED, near="")
     if room.sealed:
         return _say_sealed(tx, me, room, text, sealed)
     if sealed is not None:

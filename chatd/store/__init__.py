@@ -7,17 +7,18 @@ writer's BEGIN IMMEDIATE.
 from __future__ import annotations
 
 from chatd.store.accounts import AccountReads, AccountWrites
+from chatd.store.admin import AdminReads, AdminWrites
 from chatd.store.groups import GroupReads
 from chatd.store.log import LogReads
 from chatd.store.presence import PresenceReads, PresenceWrites
 from chatd.store.secondfactor import SecondFactorReads, SecondFactorWrites
 
 
-class ReadTx(AccountReads, LogReads, GroupReads, PresenceReads, SecondFactorReads):
+class ReadTx(AccountReads, LogReads, GroupReads, PresenceReads, SecondFactorReads, AdminReads):
     """One snapshot of the database."""
 
 
-class Tx(AccountWrites, PresenceWrites, SecondFactorWrites, ReadTx):
+class Tx(AccountWrites, PresenceWrites, SecondFactorWrites, AdminWrites, ReadTx):
     """One turn under the write lock."""
 
     def begin(self) -> None:

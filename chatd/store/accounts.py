@@ -5,6 +5,7 @@ The rule: a password is here only as its bcrypt hash, a token only as its SHA-25
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -40,6 +41,11 @@ _LOGIN: Final = (
 )
 
 
+def _hidden(skeleton: str) -> str:
+    """What is left of the look-alike key of an account that was erased: enough to know that a name was had."""
+    return f"erased {hashlib.sha256(skeleton.encode()).hexdigest()}"
+
+
 class AccountReads(Base):
     """Who there is."""
 
@@ -55,7 +61,7 @@ class AccountReads(Base):
 
     def looks_like(self, skeleton: str) -> bool:
         """Whether an account has, or ever had, a name that looks like this."""
-        return self._one("SELECT 1 FROM account WHERE skeleton = ?", skeleton) is not None
+        return self._one("SELECT 1 FROM account WHERE skeleton IN (?, ?)", skeleton, _hidden(skeleton)) is not None
 
     def credentials(self, name: str) -> Credentials | None:
         """What the password of this folded name is checked against."""
@@ -156,8 +162,10 @@ class AccountWrites(AccountReads, LogWrites, GroupWrites):
         """The room that is current now."""
         self._run("UPDATE account SET room = ? WHERE id = ?", room or None, account)
 
-    def delete_account(self, account: int) -> None:
-        """Forget who this was: name, password and logins go; the id, the look-alike key and the log stay."""
+    def delete_account(self, account: int, *, erase: bool = False) -> None:
+        """Forget who this was: name, password and logins go; the id, the look-alike key and the log stay. With `erase`
+        the key stays as a hash only, and what was written is blanked from now on (store/retention.py).
+        """
         self._run(
             "UPDATE account SET name = NULL, password = NULL, away = NULL, room = NULL, deleted = ? WHERE id = ?",
             self.now,
@@ -167,6 +175,10 @@ class AccountWrites(AccountReads, LogWrites, GroupWrites):
         self._run("DELETE FROM request WHERE account = ?", account)
         self._run("DELETE FROM ban WHERE account = ?", account)
         self._run("DELETE FROM presence WHERE account = ?", account)
+        if erase:
+            key = self._value("SELECT skeleton FROM account WHERE id = ?", account)
+            self._run("UPDATE account SET skeleton = ? WHERE id = ?", _hidden(key), account)
+            self._run("INSERT OR IGNORE INTO erasure (account) VALUES (?)", account)
         self._run("DELETE FROM factor WHERE account = ?", account)
         self._run("DELETE FROM recovery WHERE account = ?", account)
 

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import orjson
 
-from chatd.model import Account, Door, Kind, Role, Room
+from chatd.model import DELETED, Account, Door, Kind, Role, Room
 from chatd.store.base import Base
 
 _ROOM: Final = "r.id, r.kind, r.name, r.sealed, r.door"
@@ -201,7 +201,7 @@ def _seen(row: tuple[object, ...]) -> Room:
     room, kind, name, sealed, door, role, other = row[:7]
     match kind:
         case "direct":
-            label = f"@{other or 'deleted'}"
+            label = f"@{other or DELETED}"
         case "inbox":
             label = ""
         case _:

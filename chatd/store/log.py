@@ -19,11 +19,19 @@ import orjson
 from chatd.model import DELETED, Event
 from chatd.store.base import Base, Value
 
-_EVENT: Final = (
-    "json_group_array(json_array(e.seq, e.at, e.kind, e.room, e.author, coalesce(e.target, 0),"
-    f" coalesce(a.name, '{DELETED}'), coalesce(t.name, iif(e.target IS NULL, '', '{DELETED}')),"
+_SHAPE: Final = (
+    "json_group_array(json_array(e.seq, e.at, e.kind, e.room, e.author, coalesce(e.target, 0), {author}, {target},"
     " e.mid, e.text, json(e.data), e.sealed, e.proof))"
 )
+_EVENT: Final = _SHAPE.format(
+    author=f"coalesce(a.name, '{DELETED}')", target=f"coalesce(t.name, iif(e.target IS NULL, '', '{DELETED}'))"
+)
+_BYE: Final = "(SELECT f.name FROM farewell f WHERE f.account = {})"
+_FRESH: Final = _SHAPE.format(
+    author=f"coalesce(a.name, {_BYE.format('e.author')}, '{DELETED}')",
+    target=f"coalesce(t.name, iif(e.target IS NULL, '', coalesce({_BYE.format('e.target')}, '{DELETED}')))",
+)
+"""An event that happens now: it names whoever has just deleted their account."""
 _NAMED: Final = "LEFT JOIN account a ON a.id = e.author LEFT JOIN account t ON t.id = e.target"
 _HEARD: Final = (
     "SELECT e.* FROM member m CROSS JOIN event e ON e.room = m.room"
@@ -51,7 +59,7 @@ class LogReads(Base):
     def tail(self, after: int, most: int = -1) -> list[Event]:
         """Every event past `after`, in order; of very many the first `most`."""
         inner = "SELECT * FROM event WHERE seq > ? ORDER BY seq LIMIT ?"
-        return _events(self._value(f"SELECT {_EVENT} FROM ({inner}) e {_NAMED}", after, most))
+        return _events(self._value(f"SELECT {_FRESH} FROM ({inner}) e {_NAMED}", after, most))
 
     def heard(self, account: int, after: int, upto: int, most: int) -> tuple[list[Event], int]:
         """The events in (after, upto] that `account` may hear, at most `most`; and the seq up to which these are all.

@@ -79,6 +79,27 @@ def migrate(data: Path, upto: int = SCHEMA) -> int:
         connection.close()
 
 
+def open_known(data: Path) -> sqlite3.Connection:
+    """The database of the folder `data` as it stands, opened without changing anything.
+
+    @raise FileNotFoundError: there is none. @raise TooNew: it is a newer chatd's. @raise sqlite3.DatabaseError: it is
+    no database, or one of something else.
+    """
+    path = data / FILE
+    if not path.is_file():
+        raise FileNotFoundError(str(path))
+    connection = sqlite3.connect(path, isolation_level=None, timeout=PATIENCE)
+    try:
+        version = _version(connection)
+        if not version:
+            raise sqlite3.DatabaseError(f"{path} is no database of chatd")
+        _refuse_newer(connection, version)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
 def last_seq(data: Path) -> int:
     """The newest position of the log in the database of the folder `data`."""
     connection = sqlite3.connect(data / FILE)

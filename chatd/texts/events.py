@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from chatd.model import Event
+from chatd.model import DELETED, Event
 from chatd.texts.account import asks
 from chatd.texts.rooms import DOORS
 from chatd.texts.words import BLANK, BREAK, CLOSED, SEALED, UNSAFE, because, clean, minute
@@ -50,8 +50,17 @@ def _on_joined(event: Event, room: str, viewer: int, current: bool) -> list[str]
     return [f"{event.who_name} joined {room}."]
 
 
+def _ended(name: str, event: Event) -> str:
+    """The other one of a conversation of two is no more."""
+    if (event.data or {}).get("quit"):
+        return f"{name} has gone."
+    return "The other account was deleted." if name == DELETED else f"{name}'s account was deleted."
+
+
 def _on_left(event: Event, room: str, viewer: int, current: bool) -> list[str]:
     name = clean(str((event.data or {}).get("was", event.by_name)))
+    if room[:1] == "@":
+        return [] if event.by == viewer else [_ended(name, event)]
     return [f"You left {room}." if event.by == viewer else f"{name} left {room}."]
 
 

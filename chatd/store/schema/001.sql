@@ -132,3 +132,25 @@ CREATE TABLE presence (
     PRIMARY KEY (node, account)
 ) WITHOUT ROWID;
 CREATE INDEX presence_account ON presence (account);
+
+-- Retention: what a room's admins decided, and how far it was carried out. No row: as the server has it.
+CREATE TABLE retention (
+    room    INTEGER PRIMARY KEY REFERENCES room (id),
+    seconds INTEGER,                            -- what was said is kept so long; NULL: no such bound
+    lines   INTEGER,                            -- so many of the newest are kept; NULL: no such bound
+    upto    INTEGER NOT NULL DEFAULT 0          -- up to this seq nothing is left to blank
+);
+
+-- Accounts that are deleted and whose words are being blanked, room by room: rooms before this one are done.
+CREATE TABLE erasure (
+    account INTEGER PRIMARY KEY REFERENCES account (id),
+    room    INTEGER NOT NULL DEFAULT 0,
+    upto    INTEGER NOT NULL DEFAULT 0          -- in that room, up to this seq
+);
+
+-- What deleted accounts were called, for the minute in which all instances tell who has left.
+CREATE TABLE farewell (
+    account INTEGER PRIMARY KEY REFERENCES account (id),
+    name    TEXT NOT NULL,
+    at      INTEGER NOT NULL
+);

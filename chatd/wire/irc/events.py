@@ -47,7 +47,7 @@ def said(irc: Irc, event: Event, room: Room, viewer: int, *, past: bool = False)
         tags.append(("account", name))
     target = room.name
     if room.kind is Kind.DIRECT:
-        target = room.name[1:] if by == viewer else irc.nick
+        target = nick_of(room.name[1:]) if by == viewer else irc.nick
     if text is None:
         text = f"{name}: {texts.BLANK if sealed is None else texts.SEALED}"
         return [irc.line(f"NOTICE {target} :{text}", tags=tuple(tags))]
@@ -133,6 +133,8 @@ def _entered(irc: Irc, event: Event, room: Room, who: int, name: str, viewer: in
 
 def _on_left(irc: Irc, event: Event, room: Room, viewer: int) -> list[Line]:
     data = _data(event)
+    if room.kind is Kind.DIRECT:
+        return [] if data.get("quit") else _on_told(irc, event, room, viewer)
     name = nick_of(str(data.get("was", event.by_name)))
     why = f" :{event.text}" if event.text else ""
     if data.get("quit") and viewer != event.by:
