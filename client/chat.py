@@ -101,13 +101,13 @@ class Chat:
             self._link = self._make_link(self)
             self._link.start()
 
-    def distrust(self) -> None:
-        """The server showed another certificate than the pinned one: nothing is sent, nothing tried again."""
+    def distrust(self, why: str = sentences.PIN) -> None:
+        """The server showed a certificate that is not good: nothing is sent, nothing tried again."""
 
         def tell() -> None:
             self.link.stop()
-            self.notice(sentences.PIN, style="class:error")
-            self.face.distrusted()
+            self.notice(why, style="class:error")
+            self.face.distrusted(why)
 
         self.later("distrust", 0.0, tell)
 

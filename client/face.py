@@ -52,8 +52,8 @@ class Face:
     def unreachable(self, why: str, wait: float) -> None:
         """There is no connection."""
 
-    def distrusted(self) -> None:
-        """The server's certificate is not the pinned one."""
+    def distrusted(self, why: str) -> None:
+        """The server's certificate is not good; the sentence that says why."""
 
     def bye(self) -> None:
         """It is over."""

@@ -19,7 +19,7 @@ from client.store import Store, TooNew
 
 DEFAULT: Final = ("localhost", 8000)
 MODES: Final = ("send", "tail", "wait", "whoami", "get")
-CONFIG: Final = {"server": str, "profile": str, "theme": str, "ascii": bool, "plain": bool}
+CONFIG: Final = {"server": str, "tls": bool, "ca": str, "profile": str, "theme": str, "ascii": bool, "plain": bool}
 IN_USE, LOGIN, USAGE = 6, 5, 2
 
 
@@ -47,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     where = _where(options, store)
     if where is None:
         return USAGE
+    if options.pin is not None:
+        store.put(pin=options.pin)
     try:
         return _run(options, store, *where)
     finally:
@@ -59,6 +61,9 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     common.add_argument("--profile", default=None, help="another person, another server: one profile each")
     common.add_argument("--config", type=Path, help="a chat.toml instead of ~/.config/chat/chat.toml")
     common.add_argument("--server", metavar="HOST[:PORT]", default=None, help="where; else as the last time")
+    common.add_argument("--tls", action="store_true", default=None, help="TLS to this machine, too")
+    common.add_argument("--ca", metavar="FILE", default=None, help="PEM: who signs the server's certificate")
+    common.add_argument("--pin", metavar="SHA256", default=None, help="the server's certificate, from now on")
     mode = next((word for word in words if word in MODES), None)
     if mode is None:
         parser = argparse.ArgumentParser(
@@ -79,7 +84,9 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
         made = sub.add_parser(name, help=about, description=about)
         made.add_argument("--profile", default=argparse.SUPPRESS)
         made.add_argument("--config", type=Path, default=argparse.SUPPRESS)
-        made.add_argument("--server", default=argparse.SUPPRESS)
+        for option in ("--server", "--ca", "--pin"):
+            made.add_argument(option, default=argparse.SUPPRESS)
+        made.add_argument("--tls", action="store_true", default=argparse.SUPPRESS)
         return made
 
     send = add("send", "Send one message: 0 stored, 3 queued, 4 refused.")
@@ -107,7 +114,8 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
 def _configure(options: argparse.Namespace) -> None:
     """Fill in what the command line has left open, from the configuration and the environment.
 
-    @raise ValueError: the configuration has a mistake.
+    @raise ValueError: the configuration, or an option, has a mistake.
+    @raise OSError: a file cannot be read.
     """
     path = options.config or Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "chat" / "chat.toml"
     found: dict[str, Any] = {}
@@ -122,6 +130,12 @@ def _configure(options: argparse.Namespace) -> None:
         if getattr(options, name, None) is None:
             setattr(options, name, value)
     options.profile = options.profile or os.environ.get("CHAT_PROFILE") or "default"
+    if options.ca is not None and b"-BEGIN CERTIFICATE-" not in Path(options.ca).read_bytes():
+        raise ValueError(f"{options.ca}: no certificate in PEM")
+    if options.pin is not None:
+        from client.reach import read_pin
+
+        options.pin = read_pin(options.pin)
 
 
 def _unlock(options: argparse.Namespace, profile: profiles.Profile, store: Store) -> bool:
@@ -186,7 +200,7 @@ def _run(options: argparse.Namespace, store: Store, host: str, port: int) -> int
 
     from client.chat import Chat
     from client.link import Link
-    from client.reach import Pins, connector
+    from client.reach import way
 
     face: Any
     if options.mode is None:
@@ -197,8 +211,7 @@ def _run(options: argparse.Namespace, store: Store, host: str, port: int) -> int
         from client.modes import MODES as modes
 
         face = modes[options.mode](reactor, options)
-    pins = Pins(store.get("pin"), lambda pin: store.put(pin=pin), lambda: chat.distrust())
-    connect = connector(reactor, host, port, pins)
+    connect = way(reactor, options, store, host, port, lambda: chat)
     chat = Chat(store, face, reactor, lambda chat: Link(reactor, connect, chat), f"{host}:{port}")
     running: Any = reactor
     running.addSystemEventTrigger("before", "shutdown", chat.stop)

@@ -69,8 +69,8 @@ class Script(Face):
         profile = "" if self.options.profile == "default" else f" --profile {self.options.profile}"
         self.end(LOGIN, sentences.LOG_IN_FIRST.format(profile=profile))
 
-    def distrusted(self) -> None:
-        self.end(UNREACHABLE, sentences.PIN)
+    def distrusted(self, why: str) -> None:
+        self.end(UNREACHABLE, why)
 
     def limit(self, seconds: float, code: int, *rows: str) -> None:
         """It takes no longer than this."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 HINT = "Type to talk. /help for commands, Tab completes, /quit leaves."
 COMING = "Server is shutting down. Waiting to reconnect, Ctrl-C to quit."
 PIN = "The server's certificate is not the pinned one. Not connecting."
+NOT_SIGNED = "The server's certificate is not signed for its name by {authority}. Not connecting."
+PINNED = "First time here: the certificate of {where} is remembered. SHA-256: {pin}"
 NOT_NOW = "Offline. Commands are not queued: nothing was done."
 NOT_SENT = "Not sent: "
 KEY_IN_CLEAR = "The key of this profile lies in {path}, readable by you alone. chat --passphrase protects it better."

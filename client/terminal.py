@@ -61,13 +61,12 @@ def run(options: Namespace, store: Store, host: str, port: int) -> int:
         from twisted.internet import reactor
 
         from client.link import Link
-        from client.reach import Pins, connector
+        from client.reach import way
 
         running: Any = reactor
         running.startRunning(installSignalHandlers=False)
         network.append(running)
-        pins = Pins(store.get("pin"), lambda pin: store.put(pin=pin), chat.distrust)
-        return Link(running, connector(running, host, port, pins), chat)
+        return Link(running, way(running, options, store, host, port, lambda: chat), chat)
 
     face = Terminal(options, store, loop)
     chat = Chat(store, face, Timers(loop), make_link, f"{host}:{port}")

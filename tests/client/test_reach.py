@@ -18,7 +18,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 
-from client.reach import TRUSTED, Pins, _creator, on_loopback
+from client.reach import TRUSTED, Pins, _creator, on_loopback, read_pin
 from tests.live import Waiting
 
 reactor: Any = _reactor
@@ -44,6 +44,22 @@ class PinTests(SynchronousTestCase):
         pins = Pins(TRUSTED, lambda _: None)
         self.assertTrue(pins.good("bb", trusted=True))
         self.assertFalse(pins.good("bb", trusted=False))
+
+    def test_an_authority_alone(self) -> None:
+        """Where an authority is given nothing is pinned: what it has signed is good, and nothing else."""
+        kept: list[str] = []
+        alarms: list[bool] = []
+        pins = Pins(None, kept.append, lambda: alarms.append(True), only_trusted=True)
+        self.assertTrue(pins.good("aa", trusted=True))
+        self.assertTrue(pins.good("bb", trusted=True))
+        self.assertFalse(pins.good("bb", trusted=False))
+        self.assertEqual((kept, alarms), ([], [True]))
+
+    def test_a_pin_as_it_is_typed(self) -> None:
+        """With colons, in capitals; what is no SHA-256 is refused."""
+        self.assertEqual(read_pin(":".join(["AB"] * 32)), "ab" * 32)
+        for typed in ("", "ab" * 31, "xy" * 32, "ab" * 33):
+            self.assertRaises(ValueError, read_pin, typed)
 
     def test_loopback(self) -> None:
         """Only this machine itself is spoken to in clear."""
@@ -103,7 +119,7 @@ class _Talk(Protocol):
 class TLSTests(TestCase):
     """Real handshakes."""
 
-    async def heard(self, shown: Shown, pins: Pins) -> bytes:
+    async def heard(self, shown: Shown, pins: Pins, authority: str | None = None) -> bytes:
         """What a server that shows this certificate hears of a client that says hello."""
         scene = Waiting()
         ends: list[_Talk] = []
@@ -114,7 +130,7 @@ class TLSTests(TestCase):
 
         port = reactor.listenSSL(0, Factory.forProtocol(serve), shown, interface="127.0.0.1")
         endpoint = HostnameEndpoint(reactor, "127.0.0.1", port.getHost().port)
-        wrapped: Any = wrapClientTLS(_creator("chat.example.org", pins), endpoint)
+        wrapped: Any = wrapClientTLS(_creator("chat.example.org", pins, authority), endpoint)
         client = await wrapped.connect(Factory.forProtocol(lambda: _Talk(scene)))
         client.transport.write(b"hello\n")
         await scene.until(lambda: client.lost or (ends and ends[0].heard), "hello, or the end")
@@ -151,3 +167,18 @@ class TLSTests(TestCase):
             kept: list[str] = []
             self.assertEqual(await self.heard(shown, Pins(None, kept.append)), b"hello\n")
             self.assertEqual(kept, [kept_as or shown.certificate.fingerprint(hashes.SHA256()).hex()])
+
+    async def test_by_a_given_authority(self) -> None:
+        """Only what the given authority has signed, and only for its own name, hears anything; nothing is pinned."""
+        for name, other, good in (
+            ("chat.example.org", False, True),
+            ("other.example.org", False, False),
+            ("chat.example.org", True, False),
+        ):
+            shown = Shown(name)
+            path = self.mktemp()
+            with open(path, "wb") as file:
+                file.write((Shown(name) if other else shown).pem())
+            pins = Pins(None, self.fail, only_trusted=True)
+            self.assertEqual(await self.heard(shown, pins, path), b"hello\n" if good else b"")
+            self.assertIs(pins.wrong, not good)
