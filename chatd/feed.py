@@ -31,6 +31,9 @@ from chatd.store.database import TAIL, Committed, Database
 PERSONAL: Final = FOLDING | RANKING | {"door", "banned", "unbanned", "asked", "denied", "logged_out", "deleted"}
 """Kinds that are delivered one by one, since somebody named in them may see them differently."""
 PAGE: Final = 500
+"""How many events a session that is behind reads at once."""
+AT_ONCE: Final = 4 << 20
+"""How much of the ring, in bytes of its own count, a session that is behind is handed in one turn."""
 
 _log = Logger()
 
@@ -45,7 +48,8 @@ class Run:
         self.pieces: dict[Key, list[bytes]] = {}
         self.whole: dict[Key, bytes] = {}
         self.ends: dict[Key, list[int]] = {}
-        self.size = sum(len(event.text or "") + len(event.sealed or "") + 400 for event in events)
+        # The bodies are kept three times: in the events, rendered one by one, and rendered together.
+        self.size = sum(3 * (len(event.text or "") + len(event.sealed or "")) + 600 for event in events)
 
     def render(self, key: Key, ear: Ear, room: Room) -> bytes:
         """The run in this shape: rendered at the first call, the same object after."""
@@ -302,16 +306,23 @@ class Feed:
     def _from_ring(self, ear: Ear, after: int, rooms: dict[int, Room]) -> bool:
         """Bring a session that knows its rooms at `after` to the feed's position and into the table, in this turn.
 
-        False: the ring does not reach back so far.
+        False: the ring does not reach back so far, or more waits there than is handed over at once.
         """
         if after > self.position:
             return False
-        if after < self.position and (not self._ring or self._ring[0].events[0].seq > after + 1):
+        missed: list[Run] = []
+        size = 0
+        for run in reversed(self._ring):
+            if run.events[-1].seq <= after:
+                break
+            missed.append(run)
+            size += run.size
+            if size > AT_ONCE:
+                return False
+        if after < self.position and (not missed or missed[-1].events[0].seq > after + 1):
             return False
         rooms = dict(rooms)
-        for run in self._ring:
-            if run.events[-1].seq <= after:
-                continue
+        for run in reversed(missed):
             if run.events[0].seq <= after:
                 run = Run([event for event in run.events if event.seq > after])
             first = run.events[0]

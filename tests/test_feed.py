@@ -11,6 +11,8 @@ from typing import Any
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from chatd import feed
+from chatd.store import ReadTx
 from chatd.store.database import Committed
 from chatd.wire.jsonl import Json
 from chatd.wire.plain import Plain
@@ -115,6 +117,40 @@ class SlowReaderTests(Base):
         self.server.advance(0)
         self.say(alice, "live")
         self.assertEqual(found + self.heard(bob), [*said, "live"])
+
+    def test_is_not_handed_the_ring_at_once(self) -> None:
+        """Of a ring that holds more than is handed over in one turn, a slow reader gets nothing: it reads pages."""
+        self.patch(feed, "AT_ONCE", 10_000)
+        alice, bob, _ = self.group("alice", "bob", "carol")
+        said = self.slow_down(bob, alice)
+        self.server.readers.hold()
+        bob.transport.drain()
+        before = self.heard(bob)
+        self.assertLess(len(before), 100)
+        self.server.readers.release()
+        self.say(alice, "live")
+        self.assertEqual(before + self.heard(bob), [*said, "live"])
+
+    def test_pages_of_long_lines(self) -> None:
+        """A page of the log ends with the line that brings it to so many characters, and the next goes on behind it."""
+        alice, *_ = self.group("alice", "bob", "carol")
+        self.say(alice, *("x" * 1_000 for _ in range(10)))
+        pages: list[int] = []
+        seen: list[int] = []
+
+        def read(tx: ReadTx) -> None:
+            account, last, after = tx.account("bob"), tx.last_seq(), 0
+            assert account is not None
+            while after < last:
+                events, after = tx.heard(account.id, after, last, 100, 2_500)
+                pages.append(len([event for event in events if event.kind == "say"]))
+                seen.extend(event.seq for event in events)
+
+        reading = self.server.db.read(read)
+        self.server.advance(0)
+        self.successResultOf(reading)
+        self.assertEqual(pages, [3, 3, 3, 1])
+        self.assertEqual(seen, sorted(set(seen)))
 
     def test_slow_again_and_again(self) -> None:
         """However often it stops and goes on, it hears everything once and in order."""

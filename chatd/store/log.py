@@ -37,6 +37,11 @@ _HEARD: Final = (
     "SELECT e.* FROM member m CROSS JOIN event e ON e.room = m.room"
     " AND e.seq >= max(m.since, ?2 + 1) AND e.seq <= min(coalesce(m.until, ?3), ?3) WHERE m.account = ?1"
 )
+_SIZE: Final = "coalesce(length(text), 0) + coalesce(length(sealed), 0)"
+_PAGE: Final = (
+    f"SELECT {_EVENT} FROM (SELECT *, sum({_SIZE}) OVER (ORDER BY seq) - ({_SIZE}) AS before"
+    f" FROM (SELECT * FROM ({_HEARD}) ORDER BY seq LIMIT ?4)) e {_NAMED} WHERE e.before < ?5"
+)
 _COLUMNS: Final = 12
 _ROW: Final = "(" + ",".join("?" * _COLUMNS) + ")"
 _CHUNKS: Final = (1024, 256, 64, 16, 4, 1)
@@ -61,24 +66,20 @@ class LogReads(Base):
         inner = "SELECT * FROM event WHERE seq > ? ORDER BY seq LIMIT ?"
         return _events(self._value(f"SELECT {_FRESH} FROM ({inner}) e {_NAMED}", after, most))
 
-    def heard(self, account: int, after: int, upto: int, most: int) -> tuple[list[Event], int]:
-        """The events in (after, upto] that `account` may hear, at most `most`; and the seq up to which these are all.
+    def heard(
+        self, account: int, after: int, upto: int, most: int, most_characters: int = 1 << 20
+    ) -> tuple[list[Event], int]:
+        """The events in (after, upto] that `account` may hear; and the seq up to which these are all.
 
-        Reads the log by windows, so that the cost of a page does not grow with what lies behind it.
+        At most `most`, and none past the one that brings their bodies to `most_characters`. Reads the log by windows,
+        so that the cost of a page does not grow with what lies behind it.
         """
         while after < upto:
             end = min(upto, after + _WINDOW)
-            page = _events(
-                self._value(
-                    f"SELECT {_EVENT} FROM (SELECT * FROM ({_HEARD}) ORDER BY seq LIMIT ?4) e {_NAMED}",
-                    account,
-                    after,
-                    end,
-                    most,
-                )
-            )
+            page = _events(self._value(_PAGE, account, after, end, most, most_characters))
             if page:
-                return page, page[-1].seq if len(page) == most else end
+                characters = sum(len(event.text or "") + len(event.sealed or "") for event in page)
+                return page, page[-1].seq if len(page) == most or characters >= most_characters else end
             after = end
         return [], upto
 

@@ -22,7 +22,7 @@ class Lines:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._rest = b""
+        self._rest: bytes | bytearray = b""
         self._skipping = False
 
     def feed(self, data: bytes) -> list[bytes | Overlong]:
@@ -34,14 +34,18 @@ class Lines:
                 self._skipping = False
                 continue
             if self._rest:
-                line = self._rest + line
+                line = bytes(self._rest + line)
                 self._rest = b""
             if len(line) > self.limit:
                 found.append(Overlong(self.limit))
             else:
                 found.append(line[:-1] if line.endswith(b"\r") else line)
         if not self._skipping and rest:
-            self._rest += rest
+            if not self._rest:
+                self._rest = rest
+            else:  # a line of a megabyte may come byte by byte
+                self._rest = self._rest if isinstance(self._rest, bytearray) else bytearray(self._rest)
+                self._rest += rest
             if len(self._rest) > self.limit:
                 found.append(Overlong(self.limit))
                 self._rest = b""
