@@ -127,6 +127,7 @@ RANGES: Final[dict[str, tuple[float, float]]] = {
     "limits.send_buffer_bytes": (4_096, 2**30),
     "limits.ring_bytes": (0, MOST),
     "limits.replay_lines": (0, MOST),
+    "limits.presence_members": (0, 100_000),
     "limits.door_after": (0.0, 60.0),
     "limits.login_wait": (0.0, 86_400.0),
     "limits.drain_seconds": (0.0, 3_600.0),

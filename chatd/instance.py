@@ -17,6 +17,7 @@ from chatd.command import Settings
 from chatd.errors import Refusal
 from chatd.feed import Feed
 from chatd.store.database import Database
+from chatd.watching import Watching
 from chatd.wire.dialect import Dialect
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Instance:
     feed: Feed
     settings: Settings
     presence: Presence
+    watching: Watching
     audit: Audit
     slowly: Callable[[Callable[[], Any]], Deferred[Any]]
     """Run on the password thread."""

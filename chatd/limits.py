@@ -40,6 +40,7 @@ class Limits:
     write_lock_seconds: float = 3.0
     batch_calls: int = 2_000
     session_days: int = 30
+    presence_members: int = 500
     cursor_seconds: float = 5.0
     proxy_header_seconds: float = 3.0
     drain_seconds: float = 5.0

@@ -123,7 +123,11 @@ class Reply(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """What a reply changes in the session that asked: who it is, where it is, whether it ends. None: unchanged."""
+    """What a reply changes in the session that asked: who it is, where it is, whether it ends. None: unchanged.
+
+    And what of it is true only now: it wants to `watch`, is `typing` in that room, or its account looks different to
+    others (`stirs`).
+    """
 
     account: Account | None = None
     login: int = 0
@@ -133,6 +137,9 @@ class Turn(NamedTuple):
     close: bool = False
     since: int | None = None
     operator: bool = False
+    watch: bool = False
+    typing: int = 0
+    stirs: bool = False
 
 
 class Ask(NamedTuple):

@@ -27,6 +27,7 @@ from chatd.feed import Feed
 from chatd.sockets import reachable
 from chatd.store import Tx
 from chatd.store.database import Database
+from chatd.watching import Watching
 
 BEAT: Final = 1.0
 """Seconds between two heartbeats, which are also the slow poll of the log."""
@@ -80,10 +81,20 @@ class _Looks(ConnectedDatagramProtocol):
 class Peers:
     """This instance among the others."""
 
-    def __init__(self, reactor: Any, db: Database, feed: Feed, run: Path, node: int, cursor_seconds: float) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        db: Database,
+        feed: Feed,
+        run: Path,
+        node: int,
+        cursor_seconds: float,
+        watching: Watching,
+    ) -> None:
         self._reactor = reactor
         self._db = db
         self._feed = feed
+        self._watching = watching
         self._run = run
         self._node = node
         self._boot = secrets.token_hex(8)
@@ -104,6 +115,7 @@ class Peers:
     def start(self) -> None:
         """Listen for wake-ups and begin to beat."""
         self._listen()
+        self._watching.start()
         self._beats.start(BEAT)
         self._cursors.start(self._cursor_seconds, now=False)
 
@@ -121,8 +133,9 @@ class Peers:
             self._port.stopListening()
         self._path.unlink(missing_ok=True)
         self._socket.close()
-        leaving: Deferred[None] = self._db.write(lambda tx: tx.leave(self._node, self._boot))
-        return leaving.addErrback(_unless_busy)
+        leaving: Deferred[Any] = self._db.write(lambda tx: tx.leave(self._node, self._boot))
+        leaving.addCallback(self._watching.stir).addErrback(_unless_busy)
+        return leaving.addCallback(lambda _: self._watching.stop())
 
     # -- wake-ups -----------------------------------------------------------------------------------------------------
 
@@ -142,19 +155,22 @@ class Peers:
 
     def _beat(self) -> Deferred[None]:
         """Whatever fails, the next beat comes: an instance that missed them is taken for gone."""
-        for do in (self._mend, self._find_others, self._feed.poll):
+        for do in (self._mend, self._find_others, self._watching.find_others, self._feed.poll):
             try:
                 do()
             except Exception:
                 _log.failure("keeping in touch")
         here = list(self._here)
 
-        def beat(tx: Tx) -> None:
-            tx.bury()
-            if not tx.beat(self._node, self._boot):
-                tx.come(self._node, here)
+        def beat(tx: Tx) -> list[int]:
+            gone = tx.bury()
+            if tx.beat(self._node, self._boot):
+                return gone
+            tx.come(self._node, here)
+            return gone + here
 
-        return self._db.write(beat).addErrback(_unless_busy)
+        beaten: Deferred[Any] = self._db.write(beat)
+        return beaten.addCallback(self._watching.stir).addErrback(_unless_busy)
 
     def _mend(self) -> None:
         if not self._path.exists():
@@ -201,7 +217,9 @@ class Peers:
             tx.go(self._node, went)
 
         here = list(self._here)
-        self._db.write(tell).addErrback(lambda failure: self._changed.update(changed)).addBoth(lambda _: self._told())
+        self._db.write(tell).addCallbacks(
+            lambda _: self._watching.stir(changed), lambda failure: self._changed.update(changed)
+        ).addBoth(lambda _: self._told())
 
     def _told(self) -> None:
         self._telling = False

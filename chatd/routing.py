@@ -127,6 +127,16 @@ class Routing:
         person = self._people.get(account)
         return None if person is None else person.room(room)
 
+    def rooms(self, account: int) -> Collection[int]:
+        """The rooms that this connected account hears, its inbox aside."""
+        person = self._people.get(account)
+        return () if person is None else person.rooms.keys()
+
+    def hears(self, ear: Ear) -> bool:
+        """Whether this session hears everything live."""
+        person = self._people.get(ear.account)
+        return person is not None and ear in person.ears
+
     def groups(self, account: int) -> list[Room]:
         """The groups that this connected account hears."""
         person = self._people.get(account)

@@ -43,6 +43,7 @@ from chatd.protocol import ChatFactory, choose
 from chatd.store.database import Committed, Database
 from chatd.store.migrate import TooNew, guests, last_seq, migrate
 from chatd.tls import BadCertificate, Certificate, own_certificate
+from chatd.watching import Watching
 
 SWEEP_GUESTS: Final = 20.0
 """Seconds between two looks for guests who are left over."""
@@ -313,16 +314,17 @@ class ChatService(Service):
         )
         self.feed.start(self.db, last_seq(data))
         self.feed.routing.guests.update(guests(data))
-        self.peers = Peers(
-            self._reactor, self.db, self.feed, data / "run", self._node.number, config.limits.cursor_seconds
-        )
+        run, node = data / "run", self._node.number
+        watching = Watching(self._reactor, self.db, self.feed, config.limits, run, node)
+        self.peers = Peers(self._reactor, self.db, self.feed, run, node, config.limits.cursor_seconds, watching)
         audit = Audit(addresses=config.log.addresses)
-        self.feed.observers.append(audit.happened)
+        self.feed.observers += [audit.happened, watching.happened]
         instance = Instance(
             db=self.db,
             feed=self.feed,
             settings=settings_of(config),
             presence=self.peers,
+            watching=watching,
             audit=audit,
             slowly=self._passwords.run,
             later=lambda do: self._reactor.callLater(0, do),

@@ -613,6 +613,8 @@ class Session:
         if turn.operator:
             self.operator = True
             self._me = None
+        if turn.watch or turn.typing or turn.stirs:
+            self._now(turn)
         if turn.account is not None and self.state in _OPEN:
             self._log_in(turn.account, turn, reply)
         if turn.logout:
@@ -621,6 +623,16 @@ class Session:
                 self._prompt_door()
         if turn.close:
             self.close("quit")
+
+    def _now(self, turn: Turn) -> None:
+        """What is true only now, and only for programs to be told."""
+        watching = self.instance.watching
+        if turn.watch and self._interview is None:
+            watching.watch(self)
+        if turn.typing:
+            watching.typing(self, turn.typing)
+        if turn.stirs:
+            watching.stir([self.account])
 
     # -- who is here --------------------------------------------------------------------------------------------------
 
@@ -661,6 +673,7 @@ class Session:
         if why in ("quit", "logout") or (why != "cut" and self.has_seen_all()):
             self._save()
         self.instance.feed.part(self)
+        self.instance.watching.unwatch(self)
         self.instance.presence.depart(self)
         self.instance.audit.disconnected(self, why)
         if self.dialect is not None and self.dialect.cursor:
@@ -756,6 +769,7 @@ class Session:
         first = self._barrier and self._call is None
         self._me = None  # the current room may be gone
         self.move("caught_up")
+        self.instance.watching.anew(self)
         pong, self._pong = self._pong, None
         if pong is not None:
             assert self._call is not None

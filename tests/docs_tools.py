@@ -170,6 +170,8 @@ class Player:
                         "<token>", self._tokens.get(typed.name, "")
                     )
                     client.send(text.encode() + b"\n")
+            while self._server.instance.watching.waiting:
+                self._server.advance(0.1)
             for name in sorted(example.names):
                 said = tuple(step for step in turn.shown if step.name == name)
                 shown = self._shown(name, example.literal)

@@ -17,7 +17,7 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.error import ConnectError, ConnectionDone, ConnectionLost
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
@@ -32,6 +32,7 @@ from chatd.peers import Peers
 from chatd.protocol import ChatFactory, choose
 from chatd.store.database import Committed, Database
 from chatd.store.migrate import guests, last_seq, migrate
+from chatd.watching import Watching
 
 PASSWORD = "Correct7horse"
 DOOR = 'Press "l" to log in, "r" to register, "c" to close the connection: '
@@ -108,11 +109,37 @@ class DirectPool(Thread):
 
 
 class MemoryReactor(Clock):
-    """A clock that can pretend to listen for wake-ups."""
+    """A clock that can pretend to listen for wake-ups, and joins the streams between instances that share it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._listening: dict[str, Any] = {}
 
     def listenUNIXDatagram(self, path: str, protocol: Any, mode: int = 0) -> Any:
         """Nobody sends any."""
         return SimpleNamespace(stopListening=lambda: None)
+
+    def listenUNIX(self, path: str, factory: Any, mode: int = 0) -> Any:
+        """From now on this can be connected to."""
+        self._listening[path] = factory
+        Path(path).touch()
+        return SimpleNamespace(stopListening=lambda: self._listening.pop(path, None))
+
+    def connectUNIX(self, path: str, factory: Any, timeout: float = 0) -> None:
+        """Bytes written to the new connection come out at who listens there, in a later turn."""
+        if path not in self._listening:
+            factory.clientConnectionFailed(None, Failure(ConnectError()))
+            return
+        near, far = factory.buildProtocol(None), self._listening[path].buildProtocol(None)
+        ended = Failure(ConnectionDone())
+        far.makeConnection(SimpleNamespace())
+        near.makeConnection(
+            SimpleNamespace(
+                registerProducer=lambda producer, streaming: None,
+                write=lambda data: self.callLater(0, far.dataReceived, data),
+                loseConnection=lambda: self.callLater(0, near.connectionLost, ended),
+            )
+        )
 
 
 class Transport(StringTransport):
@@ -215,14 +242,17 @@ class Server:
         self.writer, self.readers = self.pools
         self.feed.start(self.db, last_seq(data))
         self.feed.routing.guests.update(guests(data))
-        self.peers = Peers(self.reactor, self.db, self.feed, data / "run", node, settings.limits.cursor_seconds)
+        run = data / "run"
+        watching = Watching(self.reactor, self.db, self.feed, settings.limits, run, node)
+        self.peers = Peers(self.reactor, self.db, self.feed, run, node, settings.limits.cursor_seconds, watching)
         self.audit = Audit(addresses=True)
-        self.feed.observers.append(self.audit.happened)
+        self.feed.observers += [self.audit.happened, watching.happened]
         self.instance = Instance(
             db=self.db,
             feed=self.feed,
             settings=settings,
             presence=self.peers,
+            watching=watching,
             audit=self.audit,
             slowly=self.passwords.run,
             later=lambda do: self.reactor.callLater(0, do),

@@ -279,6 +279,8 @@ class Story:
         for given in ({"text": "lunch"}, {}):
             alice("away", **given)
         alice("ack", seq=3)
+        alice("watch")
+        alice("typing", room="#new")
         again = self._connect()
         again("hello")
         again("hello", token=token)

@@ -516,7 +516,7 @@ def away(tx: Tx, me: Me, text: str = "") -> Reply:
     if len(text) > limit:
         raise Refusal("TOO_LONG", size=len(text), limit=limit)
     tx.set_away(me.account, text or None)
-    return Reply("away" if text else "back", {"text": text})
+    return Reply("away" if text else "back", {"text": text}, Turn(stirs=True))
 
 
 @command("/ack <seq>", topic="")

@@ -7,7 +7,9 @@ this is in the log.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, NamedTuple
+
+import orjson
 
 from chatd.store.base import Base
 
@@ -15,6 +17,20 @@ FRESH: Final = 4_000
 """How old a heartbeat may be (ms) before its instance counts as gone. It beats once a second."""
 
 _ALIVE: Final = "(SELECT node FROM instance WHERE beat > ?1)"
+_SEEN: Final = (
+    "SELECT m.room, a.id, a.name, coalesce(a.away, ''),"
+    f" EXISTS (SELECT 1 FROM presence p WHERE p.account = a.id AND p.node IN {_ALIVE})"
+)
+
+
+class Seen(NamedTuple):
+    """Somebody in a room, as the others there see them. `away`: what they say about it, or ""."""
+
+    room: int
+    account: int
+    name: str
+    away: str
+    online: bool
 
 
 class PresenceReads(Base):
@@ -54,6 +70,45 @@ class PresenceReads(Base):
         offline = [row[0] for row in some if row[0] not in online]
         return sorted([(name, True) for name in online] + [(name, False) for name in offline[: most - len(online)]])
 
+    def seen(self, accounts: Iterable[int], rooms: Iterable[int], most: int) -> list[Seen]:
+        """How these accounts are seen in those of their rooms that are among `rooms` and have at most `most` people."""
+        rows = self._all(
+            "WITH mine AS (SELECT m.room, m.account FROM json_each(?2) j CROSS JOIN member m ON m.account = j.value"
+            " AND m.until IS NULL WHERE m.room IN (SELECT value FROM json_each(?3))),"
+            " small AS (SELECT d.room FROM (SELECT DISTINCT room FROM mine) d WHERE"
+            " (SELECT count(*) FROM member c WHERE c.room = d.room AND c.until IS NULL) <= ?4)"
+            f" {_SEEN} FROM mine m JOIN account a ON a.id = m.account"
+            " WHERE a.name IS NOT NULL AND m.room IN (SELECT room FROM small) ORDER BY m.room, a.name",
+            self.now - FRESH,
+            orjson.dumps(list(accounts)).decode(),
+            orjson.dumps(list(rooms)).decode(),
+            most,
+        )
+        return [Seen(room, who, name, away, bool(online)) for room, who, name, away, online in rows]
+
+    def around(self, account: int, most: int) -> dict[int, list[Seen]]:
+        """The rooms of this account that have at most `most` people, and those who are connected there."""
+        rooms = [
+            row[0]
+            for row in self._all(
+                "SELECT m.room FROM member m JOIN room r ON r.id = m.room AND r.kind <> 'inbox' WHERE m.account = ?1"
+                " AND m.until IS NULL"
+                " AND (SELECT count(*) FROM member c WHERE c.room = m.room AND c.until IS NULL) <= ?2 ORDER BY m.room",
+                account,
+                most,
+            )
+        ]
+        found: dict[int, list[Seen]] = {room: [] for room in rooms}
+        for room, who, name, away, online in self._all(
+            f"{_SEEN} FROM json_each(?2) j CROSS JOIN member m ON m.room = j.value AND m.until IS NULL"
+            " JOIN account a ON a.id = m.account WHERE a.name IS NOT NULL ORDER BY m.room, a.name",
+            self.now - FRESH,
+            orjson.dumps(rooms).decode(),
+        ):
+            if online:
+                found[room].append(Seen(room, who, name, away, True))
+        return found
+
     def online_count(self) -> int:
         """How many accounts are connected."""
         count: int = self._value(
@@ -74,13 +129,26 @@ class PresenceWrites(PresenceReads):
         self._run("INSERT INTO instance VALUES (?, ?, ?)", node, boot, self.now)
         return False
 
-    def bury(self) -> int:
-        """Forget the instances whose heartbeat is old, and who was connected to them; how many."""
-        return self._run("DELETE FROM instance WHERE beat <= ?", self.now - FRESH)
+    def bury(self) -> list[int]:
+        """Forget the instances whose heartbeat is old; the accounts that were connected to them."""
+        if self._one("SELECT 1 FROM instance WHERE beat <= ?", self.now - FRESH) is None:
+            return []
+        gone = self._all(
+            "SELECT DISTINCT account FROM presence WHERE node IN (SELECT node FROM instance WHERE beat <= ?)",
+            self.now - FRESH,
+        )
+        self._run("DELETE FROM instance WHERE beat <= ?", self.now - FRESH)
+        return [row[0] for row in gone]
 
-    def leave(self, node: int, boot: str) -> None:
-        """This instance stops."""
+    def leave(self, node: int, boot: str) -> list[int]:
+        """This instance stops; the accounts that were still connected to it."""
+        gone = self._all(
+            "SELECT account FROM presence WHERE node IN (SELECT node FROM instance WHERE node = ? AND boot = ?)",
+            node,
+            boot,
+        )
         self._run("DELETE FROM instance WHERE node = ? AND boot = ?", node, boot)
+        return [row[0] for row in gone]
 
     def come(self, node: int, accounts: Iterable[int]) -> None:
         """These accounts are connected to this instance."""
