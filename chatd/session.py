@@ -525,9 +525,16 @@ class Session:
         settings = self.instance.settings
         self.instance.db.read(lambda tx: after(tx, account, settings)).addCallback(
             lambda more: reply._replace(fields={**reply.fields, **more})
-        ).addErrback(
-            lambda failure: failure.value if isinstance(failure.value, Refusal) else self._broken(call.verb, failure)
-        ).addCallback(self._settle_late, call)
+        ).addCallbacks(self._settle_late, self._untold, callbackArgs=(call,), errbackArgs=(call,))
+
+    def _untold(self, failure: Failure, call: Call) -> None:
+        """The call is done, and what belongs to its answer cannot be read: neither "welcome" nor "nothing was changed"
+        would be true, so the client is to come back."""
+        if failure.check(Refusal) is None:
+            self._broken(call.verb, failure)
+        if self.dialect is not None:
+            self.write(self.dialect.refuse(call.ref, Refusal("DRAINING"), None))
+        self.close("broken")
 
     def _settle_late(self, result: Any, call: Call) -> None:
         self._settle(call, result)

@@ -7,6 +7,7 @@ connection sees.
 from __future__ import annotations
 
 import re
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chatd import session as module
 from chatd.session import TRANSITIONS, State
+from chatd.store import ReadTx
 from tests.memory import ABROAD, DOOR, PASSWORD, Client, Server, settings
 
 INPUTS = ("line", "login", "caught_up", "full", "logout", "close", "lost")
@@ -243,6 +245,21 @@ class OrderTests(Base):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.server.instance.slowly = slowly
         self.assertEqual(client.type(f"/login bob {PASSWORD}")[0], "Welcome, bob.")
+
+    def test_what_belongs_to_a_welcome_cannot_be_read(self) -> None:
+        """Who is let in, and cannot be told of what waits for them, is sent away to come back: they are never told that
+        nothing was changed when their account was made."""
+
+        def breaks(tx: ReadTx, account: int) -> Any:
+            raise sqlite3.OperationalError("disk I/O error")
+
+        patched = self.patch(ReadTx, "rooms_of", breaks)
+        client = self.server.connect()
+        self.assertEqual(client.type(f"/register bob {PASSWORD}")[-1], "This server is closing; reconnect.")
+        patched.restore()
+        self.flushLoggedErrors(sqlite3.OperationalError)
+        self.assertTrue(client.transport.disconnecting)
+        self.assertEqual(self.server.connect().type(f"/login bob {PASSWORD}")[0], "Welcome, bob.")
 
     def test_reads_beside_the_writer(self) -> None:
         """What only reads is answered while the writer is at work."""
