@@ -37,6 +37,7 @@ from chatd.audit import log_to
 from chatd.config import Config, ConfigError, load
 from chatd.listen import is_clear_text_off_loopback
 from chatd.sockets import reachable
+from chatd.tls import BadCertificate, Certificate, own_certificate
 
 LOOPBACK: Final = "127.0.0.1"
 AGAIN_FIRST: Final = 0.1
@@ -74,6 +75,7 @@ class Options(usage.Options):
         ["interface", "i", LOOPBACK, "The address where people connect."],
         ["data", "d", None, "Folder of the database and of all else that is kept.  [default: chatd-data]"],
         ["config", "c", None, "Configuration file (TOML) of the nodes."],
+        ["certificate", None, None, "TLS: a PEM file with certificate, chain and key; made if it is not there."],
     ]
     optFlags: ClassVar = [["insecure-plaintext", None, "Listen in clear text on addresses other than loopback."]]
 
@@ -92,10 +94,10 @@ class Options(usage.Options):
         if not 1 <= self["port"] <= 65535 - self["nodes"]:
             raise SystemExit(f"--port is a number from 1 to {65535 - self['nodes']}: the nodes follow it.")
         clear = is_clear_text_off_loopback(f"tcp:{self['port']}:interface=" + self["interface"].replace(":", r"\:"))
-        if clear and not (self["insecure-plaintext"] or self.loaded.insecure_plaintext):
+        if clear and not (self["certificate"] or self["insecure-plaintext"] or self.loaded.insecure_plaintext):
             raise SystemExit(
                 f"{self['interface']} would be served in clear text beyond this machine."
-                " Put TLS in front, or allow it with --insecure-plaintext."
+                " Give --certificate, or allow it with --insecure-plaintext."
             )
         parent: Any = self.parent
         if parent is not None and parent.get("pidfile") == "twistd.pid":
@@ -112,9 +114,13 @@ def template() -> str:
     return (beside if beside.is_file() else installed).read_text("utf-8")
 
 
-def configuration(text: str, interface: str, port: int, nodes: int, control: Path) -> str:
+def configuration(
+    text: str, interface: str, port: int, nodes: int, control: Path, certificate: Path | None = None
+) -> str:
     """The template with this front door, so many nodes, and a socket to control it by."""
     where = f"[{interface}]:{port}" if ":" in interface else f"{interface}:{port}"
+    if certificate is not None:
+        where += f" ssl crt {_quoted(os.fspath(certificate))}"
     servers = "".join(f"    server node{node} {LOOPBACK}:{port + node}\n" for node in range(1, nodes + 1))
     for pattern, put in (
         (r"(?m)^    #stats socket \S+", f"    stats socket unix@{_quoted(os.fspath(control))}"),
@@ -265,6 +271,7 @@ class ClusterService(Service):
         self._count: int = options["nodes"]
         self._port: int = options["port"]
         self._interface: str = options["interface"]
+        self._certificate = Path(options["certificate"]).absolute() if options["certificate"] else None
         self._run = self._config.data / "run"
         self._control = self._run / "haproxy.sock"
         self._nodes: list[Child] = []
@@ -336,7 +343,14 @@ class ClusterService(Service):
     def _configure(self, haproxy: str) -> None:
         # Its own folder is HAProxy's: a socket's whole path may be longer than the kernel takes.
         control = Path(self._control.name)
-        text = configuration(template(), self._interface, self._port, self._count, control)
+        certificate = self._certificate
+        if certificate is not None:
+            try:
+                own_certificate(certificate, [self._config.server.name])
+                self._pin = Certificate(certificate, certificate).pin
+            except BadCertificate as error:
+                raise SystemExit(str(error)) from None
+        text = configuration(template(), self._interface, self._port, self._count, control, certificate)
         (self._run / "haproxy.cfg").write_text(text)
         command = [haproxy, "-c", "-C", os.fspath(self._run), "-f", "haproxy.cfg"]
         check = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -370,6 +384,8 @@ class ClusterService(Service):
 
         def is_open(_: object) -> None:
             self._open = True
+            if self._certificate is not None:
+                self._tell(f"TLS certificate, SHA-256: {self._pin}")
             self._tell(f"front door :{self._port}, {self._count} node{'s' if self._count > 1 else ''}")
 
         self._door.start().addCallback(is_open)
@@ -424,13 +440,32 @@ class ClusterService(Service):
     def _reload(self) -> None:
         for node in self._nodes:
             node.signal(signal.SIGHUP)
+        if self._certificate is not None:
+            try:
+                self._pin = Certificate(self._certificate, self._certificate).pin
+            except BadCertificate as error:
+                self._tell(f"The certificate is not changed: {error}")
+                return
+            Deferred.fromCoroutine(self._change_certificate(os.fspath(self._certificate))).addErrback(
+                lambda failure: _log.failure("changing the certificate", failure)
+            )
+
+    async def _change_certificate(self, path: str) -> None:
+        """HAProxy takes the new one for new connections; nobody is dropped."""
+        pem = "".join(line for line in Path(path).read_text("ascii").splitlines(True) if line.strip())
+        await self._tell_door(f"set ssl cert {_quoted(path)} <<\n{pem}")
+        await self._tell_door(f"commit ssl cert {_quoted(path)}")
+        self._tell(f"TLS certificate, SHA-256: {self._pin}")
 
     def _roll(self) -> None:
         if not self._rolling and self._open:
             self._rolling = True
-            Deferred.fromCoroutine(self._restart_nodes()).addErrback(
-                lambda failure: _log.failure("restarting", failure)
-            )
+            rolled = Deferred.fromCoroutine(self._restart_nodes())
+            rolled.addErrback(lambda failure: _log.failure("restarting", failure)).addBoth(self._rolled)
+
+    def _rolled(self, _: object) -> None:
+        """It is over, however it ended: one may be asked for again."""
+        self._rolling = False
 
     async def _restart_nodes(self) -> None:
         """One node after the other, each ready before the next goes. One that does not come back ends it: the others
@@ -444,7 +479,6 @@ class ClusterService(Service):
                 return
             await node.start()
             await self._tell_door(f"enable health {name}; set server {name} state ready")
-        self._rolling = False
         self._tell(f"all {self._count} nodes are restarted")
 
     async def _tell_door(self, commands: str) -> None:
@@ -452,7 +486,7 @@ class ClusterService(Service):
         try:
             await self._ask(commands)
         except ConnectError:
-            _log.warn("HAProxy does not answer: {commands}", commands=commands)
+            _log.warn("HAProxy does not answer: {commands}", commands=commands.partition("<<")[0])  # no key in a log
 
     def _stop(self) -> None:
         if not self._stopping:

@@ -42,7 +42,7 @@ from chatd.peers import Node, NodeTaken, Peers
 from chatd.protocol import ChatFactory, choose
 from chatd.store.database import Committed, Database
 from chatd.store.migrate import TooNew, guests, last_seq, migrate
-from chatd.tls import BadCertificate, Certificate, own_certificate
+from chatd.tls import OWN, BadCertificate, Certificate, own_certificate
 from chatd.watching import Watching
 
 SWEEP_GUESTS: Final = 20.0
@@ -360,7 +360,9 @@ class ChatService(Service):
     def _certificate(self, files: Files) -> Certificate:
         """What these files hold; they are read once for all endpoints that name them."""
         if files not in self._certificates:
-            key = files.key or own_certificate(self._config.data, [self._config.server.name])
+            key = files.key or self._config.data / OWN
+            if files.key is None:
+                own_certificate(key, [self._config.server.name])
             self._certificates[files] = Certificate(key, files.certificate or key, files.chain)
         return self._certificates[files]
 

@@ -19,6 +19,11 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from zope.interface import implementer
@@ -65,62 +70,56 @@ class Certificate:
         context.set_options(OPTIONS)
         context.set_mode(SSL.MODE_RELEASE_BUFFERS)
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-        for file in filter(None, self._files):
-            try:
-                file.open("rb").close()
-            except OSError as error:
-                raise BadCertificate(f"{file}: {error.strerror}") from None
-        try:
-            context.use_certificate_chain_file(os.fspath(certificate))
-        except SSL.Error:
-            raise BadCertificate(f"{certificate}: no certificate in PEM") from None
-        try:
-            if chain is not None:
-                self._add_chain(context, chain)
-        except ValueError:
-            raise BadCertificate(f"{chain}: no certificates in PEM") from None
-        context.set_passwd_cb(lambda *_: b"")  # OpenSSL would ask at the terminal
-        try:
-            context.use_privatekey_file(os.fspath(key))
-            context.check_privatekey()
-        except (SSL.Error, ValueError):
-            raise BadCertificate(f"{key}: no key of {certificate} (in PEM, without a passphrase)") from None
-        self.pin = fingerprint(certificate.read_bytes())
-        self._context = context
-
-    @staticmethod
-    def _add_chain(context: SSL.Context, chain: Path) -> None:
-        from cryptography.x509 import load_pem_x509_certificates
-
-        for each in load_pem_x509_certificates(chain.read_bytes()):
+        shown, *rest = [each for file in (certificate, chain) if file is not None for each in _certificates(file)]
+        context.use_certificate(shown)
+        for each in rest:
             context.add_extra_chain_cert(each)
+        try:
+            secret: Any = load_pem_private_key(_read(key), None)
+            context.use_privatekey(secret)
+            context.check_privatekey()
+        except (SSL.Error, ValueError, TypeError, UnsupportedAlgorithm):
+            raise BadCertificate(f"{key}: no key of {certificate} (in PEM, without a passphrase)") from None
+        self.pin = hashlib.sha256(shown.public_bytes(Encoding.DER)).hexdigest()
+        self._context = context
 
     def serverConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
         """As Twisted asks, for each connection."""
         return SSL.Connection(self._context, None)
 
 
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise BadCertificate(f"{file}: {error.strerror}") from None
+
+
+def _certificates(file: Path) -> list[x509.Certificate]:
+    pem = _read(file)
+    try:
+        return x509.load_pem_x509_certificates(pem)
+    except ValueError:
+        raise BadCertificate(f"{file}: no certificate in PEM") from None
+
+
 def fingerprint(pem: bytes) -> str:
     """The SHA-256 of the first certificate in this PEM text, in hex: what a client pins."""
-    from cryptography.hazmat.primitives.serialization import Encoding
-    from cryptography.x509 import load_pem_x509_certificates
-
-    first = load_pem_x509_certificates(pem)[0]
+    first = x509.load_pem_x509_certificates(pem)[0]
     return hashlib.sha256(first.public_bytes(Encoding.DER)).hexdigest()
 
 
-def own_certificate(data: Path, names: Iterable[str]) -> Path:
-    """The server's own certificate and key, in one file for its user only; made, signed by itself, if there is none.
+def own_certificate(path: Path, names: Iterable[str]) -> None:
+    """See that this file holds a certificate and its key, for its user only: made, self-signed, where it is not there.
 
     Instances that start together end with the same one: the first to put it there wins.
 
     @param names: what clients may call the server; the machine's own names are added.
     @raise BadCertificate: it cannot be written.
     """
-    path = data / OWN
     if path.exists():
-        return path
-    made = data / f"{OWN}.{os.getpid()}"
+        return
+    made = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         made.unlink(missing_ok=True)
         fd = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -133,16 +132,10 @@ def own_certificate(data: Path, names: Iterable[str]) -> Path:
         made.unlink()
     except OSError as error:
         raise BadCertificate(f"{path}: {error.strerror}") from None
-    return path
 
 
 def self_signed(names: Iterable[str]) -> bytes:
     """A new key (P-256) and a certificate for these names that it signs itself, as PEM."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-
     unique = list(dict.fromkeys(names))
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, unique[0][:64])])
@@ -163,8 +156,6 @@ def self_signed(names: Iterable[str]) -> bytes:
 
 
 def _alternative(name: str) -> Any:
-    from cryptography import x509
-
     try:
         return x509.IPAddress(ip_address(name))
     except ValueError:

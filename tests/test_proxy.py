@@ -68,6 +68,8 @@ GOOD: list[tuple[bytes, Source | None]] = [
     (v2(0x21, 0x11, inet("203.0.113.7", 1), bytes(65_523)), Source("203.0.113.7", 1)),
 ]
 
+SSL_TLV = b"\x20\x00\x05\x01\x00\x00\x00\x00"
+
 BAD: list[bytes] = [
     b"\r\n\r\nHELLO, THIS IS NOT A HEADER",
     b"hello\n",
@@ -191,6 +193,28 @@ class ReadHeader(SynchronousTestCase):
     def test_any_bytes_after_a_signature(self, start: bytes, data: bytes) -> None:
         """The same, past the signature."""
         self.test_any_bytes.hypothesis.inner_test(self, start + data)  # type: ignore[attr-defined]
+
+
+class Tls(SynchronousTestCase):
+    """Whether the client came to the proxy by TLS (`send-proxy-v2-ssl`)."""
+
+    def test_said(self) -> None:
+        """Wherever it stands among the TLVs; a client without TLS, cut TLVs and very long ones say nothing."""
+        for tlvs, tls in (
+            (SSL_TLV, True),
+            (TLVS + SSL_TLV, True),
+            (SSL_TLV + b"\x04\x00", True),
+            (b"\x20\x00\x05\x00\x00\x00\x00\x00", False),
+            (b"\x20\x00\x00", False),
+            (b"\x20\x00", False),
+            (b"\x04\xff\xff" + SSL_TLV, False),
+            (SSL_TLV + b"\x04\x03\xe8" + bytes(1000), False),
+        ):
+            data = v2(0x21, 0x11, inet("203.0.113.7", 1), tlvs)
+            header = read_header(data + b"more")
+            self.assertEqual(header, Header(Source("203.0.113.7", 1), len(data), tls))
+            for end in range(16, len(data)):
+                self.assertIn(read_header(data[:end]), (None, header))
 
 
 class Swap(SynchronousTestCase):
