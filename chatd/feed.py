@@ -102,6 +102,7 @@ class Feed:
         self._ring_size = 0
         self._looking = False
         self._again = False
+        self._cut = False
         self.observers: list[Callable[[list[Event], Mapping[int, Any]], None]] = []
 
     def start(self, db: Database, position: int) -> None:
@@ -112,7 +113,13 @@ class Feed:
     # -- the log ------------------------------------------------------------------------------------------------------
 
     def commit(self, committed: Committed) -> None:
-        """Deliver what a commit brought."""
+        """Deliver what a commit of ours brought."""
+        self._followed(committed)
+        if self._cut:
+            self._cut = False
+            self.look()
+
+    def _followed(self, committed: Committed) -> None:
         events = committed.events
         if committed.after > self.position:
             self.look()
@@ -131,14 +138,21 @@ class Feed:
         db = self._db
         self._looking = True
         after = self.position
-        # A look may see our own commit before the writer's answer to it is here.
         db.read(lambda tx: tx.tail(after, TAIL)).addCallbacks(
-            lambda events: self._looked_at(Committed(after, events, db.under_way)), self._unreadable
+            lambda events: self._looked_at(after, events, db.under_way), self._unreadable
         ).addErrback(lambda failure: _log.failure("delivering the log", failure)).addBoth(lambda _: self._looked())
 
-    def _looked_at(self, committed: Committed) -> None:
-        self.commit(committed)
-        self._again = self._again or len(committed.events) == TAIL
+    def _looked_at(self, after: int, events: list[Event], ours: Mapping[int, Any]) -> None:
+        """A look may see our own commit before the writer's answer to it is here. It ends before that: answers come
+        first, on whatever way the events are found; what lies behind is looked for again once they have.
+        """
+        more = len(events) == TAIL
+        if ours and events and events[-1].seq >= (first := min(ours)):
+            self._cut = more or events[-1].seq > max(ours)
+            events = [event for event in events if event.seq < first]
+            more = False
+        self._followed(Committed(after, events, {}))
+        self._again = self._again or more
 
     def _unreadable(self, failure: Failure) -> None:
         if failure.check(Refusal) is None:
@@ -332,7 +346,7 @@ class Feed:
             if (room := rooms.get(first.room)) is not None:
                 if first.kind == "left" and room.kind is Kind.DIRECT and first.by != ear.account:
                     room = rooms[first.room] = bereft(room)
-                if first.kind in PERSONAL:
+                if first.kind in PERSONAL or ear.picky:
                     data = b"".join(ear.render(run.events, room, ear.account, is_current(ear, first)))
                 else:
                     data = run.render(self.routing.key(ear, room), ear, room)

@@ -57,6 +57,27 @@ class ExtensionTests(IrcTestCase):
         self.assertEqual(len(bob.lines()), 3)
         self.assertFalse(alice.client.protocol.session.picky)
 
+    def test_a_label_is_not_overtaken(self) -> None:
+        """The echo carries the label also where the log was looked at before the answer came, for pipelined lines, and
+        for who was too slow to be told at once.
+        """
+        alice, bob = self.both("batch", "labeled-response", "echo-message")
+        self.server.writer.hold()
+        alice.send("@label=1 PRIVMSG #ops :one", "PRIVMSG #ops :two", "@label=3 PRIVMSG #ops :three")
+        self.server.feed.look()
+        self.server.advance(0)
+        self.server.writer.release()
+        said = [f":alice!alice@chatd PRIVMSG #ops :{text}" for text in ("one", "two", "three")]
+        self.assertEqual(alice.lines(), [f"@label=1 {said[0]}", said[1], f"@label=3 {said[2]}"])
+        self.assertEqual(bob.lines(), said)
+        self.server.writer.hold()
+        alice.send("@label=4 PRIVMSG #ops :one")
+        alice.client.protocol.session.full()
+        self.server.writer.release()
+        alice.client.protocol.session.drained()
+        self.assertEqual(alice.lines(), [f"@label=4 {said[0]}"])
+        self.assertFalse(alice.client.protocol.session.picky)
+
     def test_extended_join(self) -> None:
         """The account stands in a JOIN."""
         _alice, bob = self.both("extended-join")
