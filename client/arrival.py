@@ -45,6 +45,12 @@ class Arrival:
         chat.view.arrived(fields)
         chat.store.put(token=fields["token"], me=me, where=chat.where)
         chat.moved()
+        chat.later("watch", 0.0, self._watch)
+
+    def _watch(self) -> None:
+        """Ask to be told who is there, away and typing; an older server cannot."""
+        if self.chat.inside and self.chat.face.watches:
+            self.chat.link.call({"do": "watch"}).addErrback(lambda _: None)
 
     # -- by the token -------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from chatd import texts
 from client import sentences
+from client.around import TYPING, Around
 from client.arrival import Arrival
 from client.commands import Commands
 from client.conversation import Action, Call, Conversation, Enter, In, Local, Out, Queue, Show
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 QUIT_WITHIN: Final = 2.0
 """Seconds that `/quit` leaves to what is on its way."""
+TYPING_EVERY: Final = 4.0
+"""Seconds between two words to the server that somebody types here."""
 EMPTY: Final[Mapping[str, Any]] = {"current": 0, "cursor": 0, "people": [], "rooms": []}
 """What a profile begins with."""
 
@@ -54,12 +57,15 @@ class Chat:
         self.clock = clock
         """The time in s."""
         self.view = View()
+        self.around = Around()
         self.commands = Commands(store.get("commands", ()))
         self.talk = Conversation(self.view, self.commands, says_where=face.says_where)
         self.transcript = Transcript(store, self.view, face, clock)
         self.sender = Sender(self)
         self.arrival = Arrival(self)
         self.receipts = Receipts(self)
+        self.tells_typing = True
+        """A setting: whether others are told that I am typing."""
         self.down_since: float | None = None
         self.outage = False
         """Somebody was in and there was no connection, or lines waited: once all is well it is said."""
@@ -69,6 +75,7 @@ class Chat:
         self._token: str | None = store.get("token")
         self._was_inside = False
         self._dirty = False
+        self._typing = (0, 0.0)  # the room in which I was said to be typing, and when
         self._timers: dict[str, Any] = {}
         self._ended = False
         self._quitting = False
@@ -180,6 +187,17 @@ class Chat:
         self.do(self.talk.said(text, self.now()))
         self.face.refresh()
 
+    def typing(self, text: str) -> None:
+        """This stands in the line now: a message to others is being typed, or not."""
+        place = self.view.place
+        command = text.startswith(("/", "@")) and not text.startswith("//")
+        if not (text.strip() and self.tells_typing and place and self.inside) or command or self.talk.question:
+            return
+        now = self.clock()
+        if place.id != self._typing[0] or now >= self._typing[1] + TYPING_EVERY:
+            self._typing = (place.id, now)
+            self.link.call({"do": "typing", "room": place.id}).addErrback(lambda _: None)
+
     def echo(self, text: str) -> None:
         """What was typed, where no event will show it."""
         self.notice(text, style="class:echo")
@@ -265,6 +283,7 @@ class Chat:
             self.store.put(me=None)
         self.talk.left()
         self.view.leave()
+        self.around.forget()
         self.transcript.forget()
         self._was_inside = False
         if gone:
@@ -319,6 +338,7 @@ class Chat:
         if self._ended:
             return
         self.talk.online = False
+        self.around.forget()
         self.arrival.cut()
         self.do(self.talk.cut())
         self.sender.cut()
@@ -357,14 +377,22 @@ class Chat:
 
     def _told(self, fields: Mapping[str, Any]) -> None:
         """Something that is no event of the log."""
-        if fields["ev"] == "closing":
-            self._closing = True
-            self.notice(sentences.COMING, style="class:offline")
+        match fields["ev"]:
+            case "closing":
+                self._closing = True
+                self.notice(sentences.COMING, style="class:offline")
+            case "presence":
+                for name, online in self.around.presence(fields):
+                    self.view.people[name] = online
+            case "typing":
+                self.around.typing(fields, self.view.account, self.clock())
+                self.later("typing", TYPING, self.face.refresh)
 
     def _happened(self, fields: Mapping[str, Any], weight: int) -> None:
         mine = fields.get("by_id") == self.view.account
         if mine and fields.get("mid") is not None:
             self.sender.stored(fields["mid"], fields["seq"])
+        self.around.said(fields["room_id"], str(fields.get("by")))
         self.face.event(fields)
         entered = self.view.places.get(fields["room_id"])
         if fields["ev"] == "joined" and fields.get("who_id") == self.view.account and not self.view.current and entered:

@@ -146,7 +146,7 @@ class Conversation:
         if place is None:
             return "> "
         role = "(admin)" if place.admin else ""
-        seal = " [e2e]" if place.sealed else " [open]" if place.kind == "direct" else ""
+        seal = " [e2e]" if place.sealed else " [open]"
         return f"{texts.clean(place.name)}{role}{seal}> "
 
     # -- lines in -----------------------------------------------------------------------------------------------------

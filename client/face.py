@@ -21,6 +21,8 @@ class Face:
     """How many lines it can still change below what it has shown."""
     says_where = False
     ascii_only = False
+    watches = False
+    """Whether it shows who is there, away and typing."""
 
     def show(self, lines: list[Line]) -> None:
         """These lines are final."""

@@ -19,7 +19,16 @@ from client.store import Store, TooNew
 
 DEFAULT: Final = ("localhost", 8000)
 MODES: Final = ("send", "tail", "wait", "whoami", "get")
-CONFIG: Final = {"server": str, "tls": bool, "ca": str, "profile": str, "theme": str, "ascii": bool, "plain": bool}
+CONFIG: Final = {
+    "server": str,
+    "tls": bool,
+    "ca": str,
+    "profile": str,
+    "theme": str,
+    "ascii": bool,
+    "plain": bool,
+    "typing": bool,
+}
 IN_USE, LOGIN, USAGE = 6, 5, 2
 
 
@@ -75,7 +84,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
         parser.add_argument("--ascii", action="store_true", default=None, help="ASCII only")
         parser.add_argument("--theme", default=None, help="dark, light, classic or none")
         parser.add_argument("--passphrase", action="store_true", help="protect this profile by a passphrase")
-        parser.set_defaults(mode=None)
+        parser.set_defaults(mode=None, typing=None)
         return parser
     parser = argparse.ArgumentParser(prog="chat", parents=[common])
     sub = parser.add_subparsers(dest="mode", required=True)

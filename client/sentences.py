@@ -21,6 +21,9 @@ NO_SUCH_ROOM = "You are not in {name}. /join {name}"
 NO_UNREAD = "Nothing unread."
 NOT_A_TERMINAL = "This is no terminal: going on line by line, as with --plain."
 
+AWAY = "away: {names}"
+IS_OFFLINE = "{name} is offline"
+
 
 def cannot_reach(where: str, why: str, wait: float) -> str:
     """No connection yet."""
@@ -39,6 +42,15 @@ def offline(seconds: float, queued: int) -> str:
 def keep_typing(seconds: float, queued: int) -> str:
     """As it is said once."""
     return f"{offline(seconds, queued)}. You can keep typing."
+
+
+def typing(names: str, count: int, dots: str = "…") -> str:
+    """Who is typing.
+
+    >>> typing("bob", 1)
+    'bob is typing…'
+    """
+    return f"{names} {'is' if count == 1 else 'are'} typing{dots}"
 
 
 def online_again(missed: int, sent: int) -> str:

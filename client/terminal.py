@@ -34,6 +34,7 @@ from client.chat import Chat
 from client.face import Face
 from client.formatting import Fragments
 from client.lines import KEEP, TALL, Line
+from client.status import status
 from client.store import Store
 from client.themes import THEMES
 
@@ -117,12 +118,14 @@ class Terminal(Face):
     """The screen and the keys of one chat."""
 
     keep = KEEP
+    watches = True
 
     def __init__(self, options: Namespace, store: Store, loop: asyncio.AbstractEventLoop) -> None:
         self.store = store
         self.loop = loop
         self.chat: Chat
         self.ascii_only = bool(options.ascii)
+        self._tells_typing = options.typing is not False
         self._colour = "NO_COLOR" not in os.environ
         self._theme = options.theme or store.get("theme") or "dark"
         self._style = Style.from_dict(THEMES.get(self._theme, THEMES["dark"]))
@@ -147,10 +150,12 @@ class Terminal(Face):
             erase_when_done=True,
         )
         self.session.default_buffer.accept_handler = self._accept
+        self.session.default_buffer.on_text_changed += lambda buffer: self.chat.typing(buffer.text)
 
     def begin(self, chat: Chat) -> None:
         """Serve this chat."""
         self.chat = chat
+        chat.tells_typing = self._tells_typing
         for number in (signal.SIGTERM, signal.SIGHUP):
             self.loop.add_signal_handler(number, chat.stop)
         chat.start()
@@ -338,14 +343,10 @@ class Terminal(Face):
         """The line below: the connection, and what is unread where."""
         chat = self.chat
         columns = self.session.app.output.get_size().columns
-        parts = [chat.connection()]
+        connection, now = chat.connection(), chat.clock()
+        text = connection
         if chat.talk.inside:
-            for number, place in enumerate(chat.view.ordered(), 1):
-                if place.unread:
-                    mention = "!" if place.mentions else ""
-                    key = f"{number} " if number < 10 else ""
-                    parts.append(f"{key}{formatting.clean(place.name)} {place.unread:,}{mention}")
-        text = "  ".join(parts)
+            text = status(connection, chat.view, chat.around, now, columns - 2, ascii_only=self.ascii_only)
         if self._theme == "classic" and self._colour:
             text = f"- - - {text} " + "- " * columns
         return FormattedText(self._letters([("", formatting.cut(f" {text}", columns - 1, ""))]))

@@ -95,7 +95,7 @@ class ConversationTests(SynchronousTestCase):
         self.assertEqual(bob.type(""), ["Type to talk. /help for commands, Tab completes, /quit leaves."])
         self.assertEqual(bob.talk.prompt, "> ")
         self.assertEqual(bob.type("/join #friends"), ["#friends did not exist: created. You are admin."])
-        self.assertEqual(bob.talk.prompt, "#friends(admin)> ")
+        self.assertEqual(bob.talk.prompt, "#friends(admin) [open]> ")
 
     def test_three_misses(self) -> None:
         """After three passwords that will not do it is the door again; other passwords are asked for twice."""
@@ -149,10 +149,10 @@ class ConversationTests(SynchronousTestCase):
         bob.type("/dm")
         self.assertEqual(bob.talk.prompt, "To whom? ")
         bob.type("/join #ops")
-        self.assertEqual(bob.talk.prompt, "#ops(admin)> ")
+        self.assertEqual(bob.talk.prompt, "#ops(admin) [open]> ")
         bob.type("/dm")
         bob.type("")
-        self.assertEqual(bob.talk.prompt, "#ops(admin)> ")
+        self.assertEqual(bob.talk.prompt, "#ops(admin) [open]> ")
 
     def test_handing_over_is_asked_back(self) -> None:
         """`/transfer` asks; anything but yes does nothing."""
@@ -173,7 +173,7 @@ class ConversationTests(SynchronousTestCase):
         bob.type("#friends")
         self.assertEqual(bob.talk.prompt, "Whom to add? (-1 ends) ")
         bob.type("-1")
-        self.assertEqual(bob.talk.prompt, "#friends(admin)> ")
+        self.assertEqual(bob.talk.prompt, "#friends(admin) [open]> ")
         bob.type("@#@Add a participant@#@")
         self.assertEqual(bob.talk.prompt, "Whom? ")
         self.assertEqual(bob.type("alice"), [])

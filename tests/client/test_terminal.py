@@ -35,7 +35,7 @@ class FirstMinutesTests(ClientTestCase):
         await bob.keys("Enter")
         await bob.shows("Type to talk. /help for commands, Tab completes, /quit leaves.")
         await bob.type("/join #friends")
-        await bob.shows("#friends did not exist: created. You are admin.", "#friends(admin)>")
+        await bob.shows("#friends did not exist: created. You are admin.", "#friends(admin) [open]>")
         await bob.type("hello")
         await bob.shows("bob: hello  +")
         await bob.type("/add alice")
@@ -44,7 +44,7 @@ class FirstMinutesTests(ClientTestCase):
         await bob.shows("alice: hi bob!")
         await bob.letters("see :rocke")
         await bob.keys("Tab")
-        await bob.shows("#friends(admin)> see 🚀")
+        await bob.shows("#friends(admin) [open]> see 🚀")
         await bob.keys("Enter")
         said = await alice.event("say", text="see 🚀")
         await alice.call("ack", seq=said["seq"])
@@ -58,11 +58,11 @@ class FirstMinutesTests(ClientTestCase):
                 "> /join #friends",
                 "#friends did not exist: created. You are admin.",
                 "00:00 bob: hello  ++",
-                "#friends(admin)> /add alice",
+                "#friends(admin) [open]> /add alice",
                 "00:00 bob added alice to #friends.",
                 "00:00 alice: hi bob!",
                 "00:00 bob: see 🚀  ++",
-                "#friends(admin)>",
+                "#friends(admin) [open]>",
                 " online",
             ],
         )
@@ -116,8 +116,8 @@ class TypingTests(ClientTestCase):
         await bob.until(lambda screen: "29 two" in screen.replace("\n", ""), "the last line")
         await bob.letters("line")
         screen = await bob.until(lambda screen: "half a line" in screen.replace("\n", ""), "the typed line")
-        prompt = screen.index("#ops(admin)>")
-        self.assertEqual(screen.count("#ops(admin)>"), 1, screen)
+        prompt = screen.index("#ops(admin) [open]>")
+        self.assertEqual(screen.count("#ops(admin) [open]>"), 1, screen)
         self.assertGreater(prompt, screen.rindex("lines"), screen)
         past = await bob.screen(past=True)
         self.assertNotIn("\x1b", past)
@@ -159,19 +159,19 @@ class TypingTests(ClientTestCase):
             await bob.type(text)
             await alice.event("say", text=text)
         await bob.keys("Up", "Up")
-        await bob.shows("#ops(admin)> first line")
+        await bob.shows("#ops(admin) [open]> first line")
         await bob.keys("C-c", "C-r")
         await bob.letters("seco")
         await bob.until(lambda screen: re.search("i-search.*second line", screen), "what was searched for")
         await bob.keys("Enter")
-        await bob.shows("#ops(admin)> second line")
+        await bob.shows("#ops(admin) [open]> second line")
         await bob.keys("C-c")
         await bob.letters("/prom")
         await bob.keys("Tab")
-        await bob.shows("#ops(admin)> /promote")
+        await bob.shows("#ops(admin) [open]> /promote")
         await bob.letters("al")
         await bob.keys("Tab")
-        await bob.shows("#ops(admin)> /promote alice")
+        await bob.shows("#ops(admin) [open]> /promote alice")
         await bob.keys("Enter")
         await alice.event("promoted")
 
@@ -181,7 +181,7 @@ class TypingTests(ClientTestCase):
         await bob.paste("one\ntwo\nthree")
         await bob.shows("Paste 3 lines? [y]es [f]ile [n]o")
         await bob.keys("n")
-        await bob.shows("#ops(admin)>")
+        await bob.shows("#ops(admin) [open]>")
         await bob.paste("one\ntwo\nthree")
         await bob.shows("Paste 3 lines?")
         await bob.keys("y")
@@ -191,13 +191,15 @@ class TypingTests(ClientTestCase):
         """Unread rooms stand in the status line; Alt-a goes there, Alt-1 back."""
         bob, alice = await self.everyday(80)
         await bob.type("/join #dev")
-        await bob.shows("#dev(admin)>")
+        await bob.shows("#dev(admin) [open]>")
         await alice.call("say", room="#ops", text="bob: look")
         await bob.shows("#ops alice: bob: look", "1 #ops 1!")
         await bob.keys("M-a")
-        await bob.until(lambda screen: "#ops(admin)>" in screen and "1 #ops" not in screen.splitlines()[-1], "#ops")
+        await bob.until(
+            lambda screen: "#ops(admin) [open]>" in screen and "1 #ops" not in screen.splitlines()[-1], "#ops"
+        )
         await bob.keys("M-2")
-        await bob.shows("#dev(admin)>")
+        await bob.shows("#dev(admin) [open]>")
 
     async def test_no_colour(self) -> None:
         """With NO_COLOR nothing is coloured."""
