@@ -38,8 +38,9 @@ _warnings = Logger(namespace="chatd")
 class Audit:
     """Tells what this instance's own sessions do; the other instances tell of theirs."""
 
-    def __init__(self, *, addresses: bool) -> None:
+    def __init__(self, *, addresses: bool, observer: Any = None) -> None:
         self._addresses = addresses
+        self._log = _log if observer is None else Logger(namespace=NAMESPACE, observer=observer)
         self.refusals: Counter[str] = Counter()
 
     def connected(self, session: Any) -> None:
@@ -59,6 +60,10 @@ class Audit:
         if refusal.code in ("BAD_LOGIN", "THROTTLED"):
             address = session.address if self._addresses else ""
             self._tell("login.refused", address=address, code=refusal.code)
+
+    def admin(self, act: str, about: str, by: str) -> None:
+        """An administrative act: what was done, to whom, and by which user of this machine or which operator."""
+        self._tell("admin", act=act, about=about, by=by)
 
     def happened(self, events: list[Event], origins: Mapping[int, Any]) -> None:
         """These events are committed; tell those that our sessions made."""
@@ -84,13 +89,13 @@ class Audit:
                     self._tell("join.approve", room=room, name=event.who_name, by=event.by_name)
 
     def _tell(self, what: str, **fields: Any) -> None:
-        _log.info("{line}", what=what, line=texts.audit(what, fields), **fields)
+        self._log.info("{line}", what=what, line=texts.audit(what, fields), **fields)
 
 
-def log_to(config: Config, node: int, *, console: bool) -> LogPublisher:
+def log_to(config: Config, node: int, *, console: bool, name: str = "") -> LogPublisher:
     """The observer of everything that is logged: the file in the data folder, and the console."""
     file: Any = LogFile(
-        f"chatd-{node}.log",
+        f"{name or f'chatd-{node}'}.log",
         str(config.data / "log"),
         rotateLength=config.log.size,
         maxRotatedFiles=config.log.files,

@@ -32,6 +32,7 @@ from chatd.audit import Audit, log_to
 from chatd.command import Settings
 from chatd.commands import account
 from chatd.config import Config, ConfigError, load
+from chatd.ctl.listen import Control
 from chatd.errors import Refusal
 from chatd.feed import Feed
 from chatd.instance import Instance
@@ -331,10 +332,12 @@ class ChatService(Service):
             dialects=choose,
         )
         self.factory = ChatFactory(instance, self._reactor)
+        self.control = Control(self._reactor, self.db, data, self._node.number, audit, self._facts)
         self._listen()  # nobody is heard before the reactor runs
         self.db.start()
         self._passwords.start()
         self.peers.start()
+        self.control.start()
         self.factory.start()
         if config.irc.guests:
             self._sweeping.start(SWEEP_GUESTS, now=False)
@@ -403,6 +406,10 @@ class ChatService(Service):
         if committed.origins:
             self.peers.wake()
 
+    def _facts(self) -> dict[str, Any]:
+        """What `chatctl status` is told of this instance."""
+        return {"sessions": len(self.factory.connections), "position": self.feed.position, "version": __version__}
+
     def _sweep(self) -> Deferred[None]:
         """See out the guests whose instance has died."""
         return self.db.write(account.sweep).addErrback(lambda failure: None)
@@ -433,6 +440,7 @@ class ChatService(Service):
             self._sweeping.stop()
         yield gatherResults([maybeDeferred(port.stopListening) for port in self._ports])
         self._passwords.refuse()
+        self.control.stop()
         yield self.factory.drain()
         yield self.peers.stop()
         yield self.db.close()

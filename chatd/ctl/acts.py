@@ -146,3 +146,9 @@ def invite_list(tx: Tx) -> Fields:
 def invite_revoke(tx: Tx, number: int) -> Fields:
     """An invitation that holds no more."""
     return {"invite": number, "changed": tx.drop_invitation(number)}
+
+
+@act("note")
+def note(tx: Tx, what: str, about: str) -> Fields:
+    """Something that chatctl has done by itself, for the log."""
+    return {"name": f"{what} {about}"}

@@ -40,4 +40,5 @@ AUDIT: Final[dict[str, Callable[[Fields], str]]] = {
     "join.request": lambda f: f"join.request    {f['room']} {f['name']}",
     "join.approve": lambda f: f"join.approve    {f['room']} {f['name']} by {f['by']}",
     "file.transfer": _transfer_line,
+    "admin": lambda f: f"admin           {f['act']} {f['about']} by {f['by']}",
 }

@@ -1,0 +1,104 @@
+"""A copy of the whole database as it was in one moment, while others write; and a copy made a server's again.
+
+The rule: a copy is one snapshot. After a restore no number that was ever given may be given again, though nobody knows
+any more which were given after the copy was made: so every counter leaps.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any, Final
+
+from chatd.store import ReadTx
+from chatd.store.check import SKIPPED, skipped
+
+PAGES: Final = 1_000
+"""How much is copied at a time; the others' disk requests come in between."""
+PAUSE: Final = 0.001
+"""Seconds between two such steps."""
+LEAP: Final = 1_000_000
+"""How far every counter leaps at a restore: more than was given in the time that a backup may be behind."""
+PASSING: Final = ("instance", "presence", "farewell")
+"""Tables that are true only while a server runs."""
+
+
+def snapshot(source: sqlite3.Connection, target: Path) -> None:
+    """Copy the database to the new file `target`. Writers are not held up: the copy reads beside them.
+
+    An open read transaction pins the moment. Without it SQLite would begin anew whenever somebody writes.
+    """
+    target.touch(mode=0o600, exist_ok=False)
+    copy = sqlite3.connect(target, isolation_level=None)
+    try:
+        source.execute("BEGIN")
+        source.execute("SELECT 1 FROM sqlite_schema").fetchone()
+        try:
+            source.backup(copy, pages=PAGES, sleep=PAUSE)
+        finally:
+            source.execute("ROLLBACK")
+        copy.execute("PRAGMA journal_mode = DELETE")
+    finally:
+        copy.close()
+
+
+def open_copy(path: Path) -> sqlite3.Connection:
+    """A snapshot, to be read."""
+    connection = sqlite3.connect(f"file:{path.absolute()}?mode=ro", uri=True, isolation_level=None)
+    connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def contents(connection: sqlite3.Connection) -> dict[str, Any]:
+    """What a database holds: its schema, its newest seq, how much of everything, and each table's rows and digest."""
+    tables = {}
+    for (name,) in connection.execute(
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"
+    ).fetchall():
+        if name in PASSING:
+            continue
+        digest, count = hashlib.sha256(), 0
+        for row in connection.execute(f'SELECT * FROM "{name}"'):
+            digest.update(repr(row).encode("utf-8", "surrogatepass"))
+            count += 1
+        tables[name] = [count, digest.hexdigest()]
+    figures = ReadTx(connection, 0).figures()
+    return {
+        "schema": figures["schema"],
+        "seq": figures["seq"],
+        "users": figures["users"],
+        "groups": figures["groups"],
+        "tables": tables,
+    }
+
+
+def stored_blobs(connection: sqlite3.Connection) -> list[tuple[int, int]]:
+    """The files that the database has the bytes of: (number, size)."""
+    there = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'file' AND type = 'table'").fetchone()
+    if there is None:
+        return []
+    return connection.execute(
+        "SELECT id, size FROM file WHERE gone IS NULL AND stored IS NOT NULL ORDER BY id"
+    ).fetchall()
+
+
+def settle(path: Path) -> None:
+    """Make a copy fit to serve: nobody is connected, and no number is given again that may have been given since."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("BEGIN IMMEDIATE")
+        for table in PASSING:
+            connection.execute(f"DELETE FROM {table}")
+        last = connection.execute("SELECT coalesce(max(seq), 0) FROM event").fetchone()[0]
+        counted = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'event'").fetchone()
+        connection.execute("UPDATE sqlite_sequence SET seq = seq + ?", (LEAP,))
+        if counted is not None:
+            known = [pair for pair in skipped(connection) if pair != (last + 1, counted[0])]
+            known.append((last + 1, counted[0] + LEAP))
+            connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (SKIPPED, json.dumps(known)))
+        connection.execute("COMMIT")
+    finally:
+        connection.close()
