@@ -92,22 +92,30 @@ class Audit:
         self._log.info("{line}", what=what, line=texts.audit(what, fields), **fields)
 
 
-def log_to(config: Config, node: int, *, console: bool, name: str = "") -> LogPublisher:
+def log_to(config: Config, node: int, *, console: bool) -> LogPublisher:
     """The observer of everything that is logged: the file in the data folder, and the console."""
-    file: Any = LogFile(
-        f"{name or f'chatd-{node}'}.log",
+    publisher = LogPublisher()
+    publisher.addObserver(_filtered(lines_to(config, log_file(config, f"chatd-{node}"))))
+    if console:
+        publisher.addObserver(_filtered(_text(sys.stdout)))
+
+    return publisher
+
+
+def log_file(config: Config, name: str) -> Any:
+    """A log of the data folder: rotated, and for its owner only."""
+    return LogFile(
+        f"{name}.log",
         str(config.data / "log"),
         rotateLength=config.log.size,
         maxRotatedFiles=config.log.files,
         defaultMode=0o600,
     )
-    publisher = LogPublisher()
-    lines = jsonFileLogObserver(file, recordSeparator="") if config.log.json else _text(file)
-    publisher.addObserver(_filtered(lines))
-    if console:
-        publisher.addObserver(_filtered(_text(sys.stdout)))
 
-    return publisher
+
+def lines_to(config: Config, file: Any) -> Any:
+    """The observer that writes events there, as the configuration wants them."""
+    return jsonFileLogObserver(file, recordSeparator="") if config.log.json else _text(file)
 
 
 def _filtered(observer: Any) -> Any:

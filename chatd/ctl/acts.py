@@ -151,4 +151,4 @@ def invite_revoke(tx: Tx, number: int) -> Fields:
 @act("note")
 def note(tx: Tx, what: str, about: str) -> Fields:
     """Something that chatctl has done by itself, for the log."""
-    return {"name": f"{what} {about}"}
+    return {"act": what, "about": about}

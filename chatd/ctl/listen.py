@@ -117,7 +117,7 @@ class _Caller(LineOnlyReceiver):
         done.addBoth(self._answer)
 
     def _told(self, result: dict[str, Any], name: str) -> dict[str, Any]:
-        self._control.audit.admin(name, about(result), self._by)
+        self._control.audit.admin(*told(name, result), self._by)
         return result
 
     def _answer(self, outcome: Any) -> None:
@@ -134,11 +134,11 @@ class _Caller(LineOnlyReceiver):
         transport.write(orjson.dumps(answer, option=orjson.OPT_APPEND_NEWLINE))
 
 
-def about(result: dict[str, Any]) -> str:
-    """Whom or what an act was about, for the log: never a secret."""
-    if "name" in result:
-        return str(result["name"])
-    return f"{result['invite']}" if "invite" in result else ""
+def told(name: str, result: dict[str, Any]) -> tuple[str, str]:
+    """An act as the log has it, and whom or what it was about: never a secret."""
+    if name == "note":
+        return str(result["act"]), str(result["about"])
+    return name, str(result.get("name", result.get("invite", "")))
 
 
 def user_name(user: int) -> str:

@@ -20,7 +20,7 @@ from chatd import __version__, codes, commands, names, passwords  # noqa: F401  
 from chatd.config import Config, ConfigError, load
 from chatd.ctl import backup
 from chatd.ctl.backup import BadBackup
-from chatd.ctl.reach import Reach, Silent, now_ms
+from chatd.ctl.reach import PATIENCE, Reach, Silent, now_ms
 from chatd.errors import Refusal
 from chatd.passwords import Policy
 from chatd.store import check
@@ -69,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
     common.add_argument("--data", "-d", metavar="DIR", help="the server's folder (else of the configuration)")
     common.add_argument("--config", "-c", metavar="FILE", help="the server's configuration")
     common.add_argument("--json", action="store_true", help="print an object instead of a line")
+    common.add_argument("--wait", metavar="S", type=_positive, help="seconds a server may take to answer  [10]")
     top = argparse.ArgumentParser(
         prog="chatctl",
         description="Look after a chatd server.",
@@ -136,7 +137,7 @@ def _positive(text: str) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says; the exit status."""
     args = parser().parse_args(argv)
-    for name in ("data", "config", "json"):
+    for name in ("data", "config", "json", "wait"):
         setattr(args, name, getattr(args, name, None))
     try:
         args.loaded = load(args.config, os.environ, {"data": args.data})
@@ -199,9 +200,13 @@ def _say(args: Any, name: str, fields: dict[str, Any], status: int = DONE) -> in
 # -- commands ---------------------------------------------------------------------------------------------------------
 
 
+def _reach(args: Any) -> Reach:
+    return Reach(args.loaded, args.wait or PATIENCE)
+
+
 def do_status(args: Any) -> int:
     """Does it run?"""
-    reach = Reach(args.loaded)
+    reach = _reach(args)
     running = reach.facts()
     alive = [node for node in running if not node.get("silent")]
     fields = reach.ask("status") if alive or not running else _look(args.loaded)
@@ -244,7 +249,7 @@ def _found(args: Any, name: str, fields: dict[str, Any], faults: list[dict[str, 
 
 
 def _ask(args: Any, act: str, **fields: Any) -> dict[str, Any]:
-    return Reach(args.loaded).ask(act, **fields)
+    return _reach(args).ask(act, **fields)
 
 
 def do_user_list(args: Any) -> int:
@@ -339,7 +344,7 @@ def do_backup(args: Any) -> int:
         held = backup.make(args.loaded.data, args.file, now_ms(), anyway=args.anyway)
     except BadBackup as error:
         raise Problem(REFUSED, "broken", why=error) from None
-    Reach(args.loaded).note("backup", str(args.file))
+    _reach(args).note("backup", str(args.file))
     if not args.verify:
         return _say(args, "backup", held)
     return _verify(args)
@@ -364,7 +369,7 @@ def _verify(args: Any) -> int:
 
 def do_restore(args: Any) -> int:
     """Make an empty folder what a backup holds."""
-    reach = Reach(args.loaded)
+    reach = _reach(args)
     if reach.is_running():
         raise Problem(REFUSED, "running", data=reach.data)
     try:

@@ -14,10 +14,10 @@ from typing import Any, Final
 
 import orjson
 
-from chatd.audit import Audit, log_to
+from chatd.audit import Audit, lines_to, log_file
 from chatd.config import Config
 from chatd.ctl.acts import ACTS, perform
-from chatd.ctl.listen import about, user_name
+from chatd.ctl.listen import told, user_name
 from chatd.errors import Refusal
 from chatd.sockets import reachable
 from chatd.store.alone import Alone
@@ -88,14 +88,18 @@ class Reach:
             if not ACTS[act].writes:
                 return file.write(lambda tx: perform(tx, act, args))
             result = file.write(lambda tx: perform(tx, act, args))
-        self.tell(act, about(result))
+        self.tell(*told(act, result))
         return result
 
     def tell(self, act: str, subject: str) -> None:
         """Put it into the log, where no instance does."""
         (self.data / "log").mkdir(mode=0o700, exist_ok=True)
-        publisher = log_to(self.config, 0, console=False, name="chatctl")
-        Audit(addresses=False, observer=publisher).admin(act, subject, user_name(os.getuid()))
+        file = log_file(self.config, "chatctl")
+        try:
+            audit = Audit(addresses=False, observer=lines_to(self.config, file))
+            audit.admin(act, subject, user_name(os.getuid()))
+        finally:
+            file.close()
 
     def note(self, act: str, subject: str) -> None:
         """Put what chatctl did by itself into the log: of an instance that runs, else its own."""
