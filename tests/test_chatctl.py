@@ -172,7 +172,7 @@ class AloneTests(SynchronousTestCase):
             self.assertFalse((elsewhere.data / "chatd.sqlite").exists())
         backup.write_bytes(whole)
         self.assertEqual(elsewhere("restore", str(backup)).status, 0)
-        self.assertEqual([path.name for path in elsewhere.data.iterdir()], ["chatd.sqlite", "log"])
+        self.assertEqual({path.name for path in elsewhere.data.iterdir()}, {"chatd.sqlite", "log"})
 
     def test_a_backup_that_reaches_out(self) -> None:
         """What a backup holds besides what it lists, or under other names than ours, is not taken out of it."""
