@@ -435,6 +435,27 @@ def _programs() -> Iterator[str]:
             yield f"| {_code(entry.usage)} | {_cell(entry.help)} | {WHO[entry.needs.name.lower()]} |"
 
 
+def _table(text: str, heading: str) -> list[dict[str, str]]:
+    """The first table under a heading: each row by its columns' names."""
+    lines = [
+        line for line in text.partition(f"## {heading}\n")[2].partition("\n## ")[0].splitlines() if line[:1] == "|"
+    ]
+    head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return [dict(zip(head, row, strict=True)) for row in rows]
+
+
+def _speed() -> Iterator[str]:
+    """The measurements that most people ask for, out of docs/performance.md."""
+    text = (ROOT / "docs" / "performance.md").read_text("utf-8")
+    idle = {row["server"]: row["KiB logged in"] for row in _table(text, "Connections")}
+    columns = ["messages/s", "deliveries/s", "5 each", "p50 ms", "p99 ms"]
+    yield f"| server | {' | '.join(columns)} | KiB a connection |"
+    yield f"|---|{'---|' * (len(columns) + 1)}"
+    for row in _table(text, "Speed"):
+        name = row["server"]
+        yield f"| {name} | {' | '.join(row[column] for column in columns)} | {idle.get(name, '')} |"
+
+
 DERIVED: Final[dict[str, Callable[[], Iterator[str]]]] = {
     "commands": _commands,
     "codes": _codes,
@@ -442,6 +463,7 @@ DERIVED: Final[dict[str, Callable[[], Iterator[str]]]] = {
     "marked": _marked,
     "besides": _besides,
     "programs": _programs,
+    "speed": _speed,
 }
 
 
