@@ -52,7 +52,8 @@ class Settings:
 
     `server`: what it is called; `software`: the program and its version; `motd`: the message of the day, by line.
     `guests`: people may come in without an account. `door_password`: asked of whoever brings none of their own ("":
-    none is). `oper`: a name and a password that make an operator of a session ("": none do).
+    none is). `oper`: a name and a password that make an operator of a session ("": none do). `sts`: the port to which
+    clients in clear text are to come back by TLS, and for how many seconds they are to remember it (0: they are not).
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -69,6 +70,7 @@ class Settings:
     guests: bool = False
     door_password: str = ""
     oper: tuple[str, str] = ("", "")
+    sts: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,8 @@ class Irc:
     password: str = ""
     oper_name: str = ""
     oper_password: str = ""
+    sts_port: int = 0
+    sts_days: int = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +122,7 @@ RANGES: Final[dict[str, tuple[float, float]]] = {
     "node": (0, 999),
     "accounts.bcrypt_cost": (4, 20),
     "passwords.length": (1, 128),
+    "irc.sts_port": (0, 65_535),
     "log.files": (1, 1_000),
     "log.size": (10_000, MOST),
     "limits.line_bytes": (512, 2**20),

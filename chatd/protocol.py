@@ -242,6 +242,7 @@ class ChatFactory(Factory[ChatProtocol]):
         self.instance.settings = settings
         for protocol in self.connections:
             protocol.session.renew()
+        self.instance.feed.flush()
 
     def drain(self) -> Deferred[None]:
         """Tell everybody to reconnect elsewhere; fires once the last connection has ended."""

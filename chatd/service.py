@@ -187,6 +187,7 @@ def settings_of(config: Config) -> Settings:
         guests=config.irc.guests,
         door_password=config.irc.password,
         oper=(config.irc.oper_name, config.irc.oper_password),
+        sts=(config.irc.sts_port, config.irc.sts_days * 86_400),
     )
 
 

@@ -227,6 +227,7 @@ class Session:
         self.dialect = self.instance.dialects(held, settings)
         if self.dialect.lively:
             self.dialect.guests = self.instance.feed.routing.guests
+            self.dialect.secure = self.secure
         if self.dialect.interactive:
             self._interview = Interview(self.dialect)
         self.shape = self.dialect.shape
@@ -880,6 +881,8 @@ class Session:
     def renew(self) -> None:
         """The settings are others now."""
         self._me = None
+        if self.dialect is not None and self.state in _OPEN:
+            self.write(self.dialect.renew(self.instance.settings))
 
     def lost(self, *, clean: bool) -> None:
         """The connection has ended."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
+from chatd.command import Settings
 from chatd.errors import Refusal
 from chatd.model import Ask, Call, Event, Reply, Room
 from chatd.wire.framing import Overlong
@@ -20,8 +21,8 @@ class Dialect(Protocol):
     `shape` names it for rendering once for many. `interactive`: questions are put to a person. `echo`: a session
     hears its own lines. `focused`: events of the current room look different. `cursor`: the server remembers how far
     it was told. `lively`: it makes calls of its own, and `shape`, `echo` and `picky` may change with every line.
-    `guests`: who is here without an account, by id;
-    `farewell`: what the client said when it went.
+    `guests`: who is here without an account, by id; `secure`: the client came by TLS; `farewell`: what it said when it
+    went.
     """
 
     shape: str
@@ -31,6 +32,7 @@ class Dialect(Protocol):
     cursor: bool
     lively: bool
     guests: Collection[int]
+    secure: bool
     farewell: str
 
     @property
@@ -45,6 +47,9 @@ class Dialect(Protocol):
 
     def wanted(self) -> list[Call]:
         """What the dialect calls by itself, in order and before the next line; then it does not want it any more."""
+
+    def renew(self, settings: Settings) -> bytes:
+        """The configuration is another now; what the client is told of that."""
 
     def widen(self, limit: int) -> None:
         """Take longer lines from now on (after login), where the dialect has them."""

@@ -14,7 +14,7 @@ from typing import Any, Final
 from orjson import OPT_APPEND_NEWLINE, OPT_NON_STR_KEYS, JSONDecodeError, dumps, loads
 
 from chatd import texts
-from chatd.command import check_fields, lookup
+from chatd.command import Settings, check_fields, lookup
 from chatd.errors import Refusal
 from chatd.limits import Limits
 from chatd.model import Ask, Call, Event, Kind, Reply, Room
@@ -39,6 +39,7 @@ class Json:
     cursor = False
     lively = picky = False
     guests: Collection[int] = ()
+    secure = False
     farewell = ""
 
     def __init__(self, limits: Limits) -> None:
@@ -55,6 +56,10 @@ class Json:
     def wanted(self) -> list[Call]:
         """Nothing: it calls nothing by itself."""
         return []
+
+    def renew(self, settings: Settings) -> bytes:
+        """Nothing of it matters here."""
+        return b""
 
     def widen(self, limit: int) -> None:
         """Take longer lines from now on."""

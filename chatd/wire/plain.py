@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from chatd import texts
-from chatd.command import bind
+from chatd.command import Settings, bind
 from chatd.errors import Refusal
 from chatd.limits import Limits
 from chatd.model import Ask, Call, Event, Reply, Room
@@ -46,6 +46,7 @@ class Plain:
     cursor = True
     lively = picky = False
     guests: Collection[int] = ()
+    secure = False
     farewell = ""
 
     def __init__(self, limits: Limits) -> None:
@@ -65,6 +66,10 @@ class Plain:
     def wanted(self) -> list[Call]:
         """Nothing: it calls nothing by itself."""
         return []
+
+    def renew(self, settings: Settings) -> bytes:
+        """Nothing of it matters here."""
+        return b""
 
     def widen(self, limit: int) -> None:
         """Lines stay as short as a person types them."""

@@ -16,8 +16,8 @@ from tests.memory import HOME, PASSWORD, Client, Server
 class Irc:
     """One connection that speaks IRC."""
 
-    def __init__(self, server: Server, address: str = HOME) -> None:
-        self.client: Client = server.connect(address)
+    def __init__(self, server: Server, address: str = HOME, *, secure: bool = False) -> None:
+        self.client: Client = server.connect(address, secure=secure)
         self.server = server
 
     def send(self, *lines: str) -> None:

@@ -150,6 +150,38 @@ class ExtensionTests(IrcTestCase):
         )
         self.assertIn("NOTICE alice", alice.say("BATCH -1")[0])
         self.assertIn("one target", alice.say("BATCH +2 draft/multiline #ops", "@batch=2 PRIVMSG bob :x")[0])
+        self.assertEqual(alice.say("@batch=2 PRIVMSG #ops :y", "BATCH -2"), [])
+        carol.lines()
+        alice.say("CAP REQ standard-replies")
+        for code, lines in (
+            ("MULTILINE_INVALID_TARGET #ops bob", ["@batch=3 PRIVMSG bob :x", "@batch=3 PRIVMSG #ops :y"]),
+            ("MULTILINE_MAX_LINES 100", ["@batch=3 PRIVMSG #ops :x"] * 102),
+            ("MULTILINE_MAX_BYTES 4000", [f"@batch=3 PRIVMSG #ops :{'x' * 450}"] * 10),
+        ):
+            found = alice.say("BATCH +3 draft/multiline #ops", *lines, "BATCH -3")
+            self.assertEqual(len(found), 1)
+            self.assertTrue(found[0].startswith(f":chatd FAIL BATCH {code} :"), found)
+        blank = alice.say("BATCH +4 draft/multiline #ops", "@batch=4 PRIVMSG #ops :", "BATCH -4")
+        self.assertTrue(blank[0].startswith(":chatd FAIL BATCH MULTILINE_INVALID :"))
+        self.assertEqual(carol.lines(), [])
+
+    def test_events_of_the_past(self) -> None:
+        """With event-playback the past holds what happened, too; nothing of it is done again."""
+        alice, _bob = self.both()
+        alice.say("TOPIC #ops :new", "PRIVMSG chatd :rename #ops #dev", "PRIVMSG #dev :hi", "KICK #dev bob")
+        alice.say("CAP REQ :batch draft/chathistory draft/event-playback")
+        found = alice.say("CHATHISTORY LATEST #dev * 50")
+        self.assertEqual(
+            [line.split(" ", 1)[1] for line in found[1:-1]],
+            [
+                ":alice!alice@chatd JOIN #dev",
+                ":bob!bob@chatd JOIN #dev",
+                ":alice!alice@chatd TOPIC #dev :new",
+                ":chatd!chatd@chatd NOTICE #dev :alice renamed #ops to #dev.",
+                ":alice!alice@chatd PRIVMSG #dev :hi",
+                ":alice!alice@chatd KICK #dev bob :alice",
+            ],
+        )
 
     def test_who_asks_for_history_is_not_sent_it(self) -> None:
         """A client with chathistory fetches what it missed by itself."""

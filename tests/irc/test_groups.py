@@ -32,6 +32,19 @@ class GroupTests(IrcTestCase):
         found = alice.say("PART #a,#b :bye", "PING y")
         self.assertEqual(found[:2], [":alice!alice@chatd PART #a :bye", ":alice!alice@chatd PART #b :bye"])
 
+    def test_join_0(self) -> None:
+        """JOIN 0 leaves every group; one that cannot be left says why; a label gathers all of it."""
+        alice, bob = self.both("batch", "labeled-response")
+        self.assertEqual(bob.say("JOIN 0"), [":bob!bob@chatd PART #ops"])
+        bob.say("JOIN #ops", "JOIN #b")
+        alice.lines()
+        alice.say("JOIN #a")
+        found = alice.say("@label=1 JOIN 0")
+        self.assertEqual(found[0], "@label=1 :chatd BATCH +b1 labeled-response")
+        said = [line.split(" ", 1)[1] for line in found[1:-1]]
+        self.assertIn(":alice!alice@chatd PART #a", said)
+        self.assertIn(":chatd NOTICE alice :Give #ops to somebody first: /transfer", said)
+
     def test_asking(self) -> None:
         """Who asks is told so, and is joined by the approval, whichever way the admin talks."""
         alice, bob = self.client("alice"), self.client("bob")
@@ -199,5 +212,18 @@ class GroupTests(IrcTestCase):
                 ":chatd 323 alice :End of /LIST",
             ],
         )
+        self.client("carol").say("JOIN #dev")
+        for conditions, rooms in (
+            ("#OPS", ["#ops"]),
+            ("#ops,#dev", ["#dev", "#ops"]),
+            ("*e*", ["#dev"]),
+            ("!#d*", ["#ops"]),
+            (">1", ["#ops"]),
+            ("<2", ["#dev"]),
+            ("#*,>0,<2", ["#dev"]),
+            ("#none", []),
+        ):
+            found = alice.say(f"LIST {conditions}")
+            self.assertEqual(sorted(line.split()[3] for line in found[1:-1]), rooms, conditions)
         self.assertEqual(alice.say("NAMES #none"), [":chatd 366 alice #none :End of /NAMES list"])
         self.assertEqual(alice.say("WHO nobody"), [":chatd 315 alice nobody :End of WHO list"])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from tests.irc.talk import Irc, IrcTestCase
+from dataclasses import replace
+from pathlib import Path
+
+from tests.irc.talk import Irc, IrcTestCase, serve
 from tests.memory import PASSWORD
 
 
@@ -83,6 +86,34 @@ class RegistrationTests(IrcTestCase):
         self.assertEqual(client.say("CAP REQ :-batch"), [":chatd CAP * ACK :-batch"])
         self.assertEqual(client.say("CAP LIST"), [":chatd CAP * LIST :server-time"])
         self.assertEqual(client.say("CAP WHAT"), [":chatd 410 * WHAT :Invalid CAP command"])
+
+    def test_capabilities_come_and_go(self) -> None:
+        """When the configuration is read again, who has cap-notify is told what there is now, and has it no more."""
+        client = Irc(self.server)
+        client.caps("draft/account-registration", "batch")
+        old = Irc(self.server)
+        old.send("CAP REQ batch")
+        client.lines(), old.lines()
+        settings = self.server.instance.settings
+        self.server.factory.reload(replace(settings, registration="closed", sts=(6697, 60)))
+        self.assertEqual(client.lines(), [
+            ":chatd CAP * NEW :sts=port=6697", ":chatd CAP * DEL :draft/account-registration"
+        ])  # fmt: skip
+        self.assertEqual(client.say("CAP LIST"), [":chatd CAP * LIST :batch cap-notify"])
+        self.server.factory.reload(settings)
+        self.assertEqual(client.lines()[0].split("=")[0], ":chatd CAP * NEW :draft/account-registration")
+        self.assertEqual(old.lines(), [])
+
+    def test_sts(self) -> None:
+        """Where the operator says so, who comes in clear text is sent to TLS, and who has it is to remember it."""
+        server = serve(Path(self.mktemp()), sts=(6697, 60))
+        self.addCleanup(server.stop)
+        client = Irc(server)
+        self.assertIn(" sts=port=6697", client.say("CAP LS 302")[-1])
+        self.assertNotIn("sts", client.say("CAP LS")[-1])
+        self.assertEqual(client.say("CAP REQ sts"), [":chatd CAP * NAK :sts"])
+        secure = Irc(server, secure=True)
+        self.assertIn(" sts=duration=60", secure.say("CAP LS 302")[-1])
 
     def test_forms(self) -> None:
         """What is wrong with a line before anybody is in."""

@@ -68,6 +68,7 @@ class Irc:
         "password",
         "registered",
         "sasl",
+        "secure",
         "settings",
         "shape",
         "token",
@@ -99,6 +100,7 @@ class Irc:
         self.multiline: talk.Multiline | None = None
         self.census: Mapping[str, Any] = {}
         self.guests: Collection[int] = ()
+        self.secure = False
         self.told = self.entering = 0
         self.wants: list[Call] = []
 
@@ -131,9 +133,25 @@ class Irc:
 
     def offered(self) -> Mapping[str, str]:
         """The capabilities there are, with their values."""
+        port, seconds = self.settings.sts
+        offered = dict(terms.CAPS)
         if self.settings.registration == "closed":
-            return {name: value for name, value in terms.CAPS.items() if name != "draft/account-registration"}
-        return terms.CAPS
+            del offered["draft/account-registration"]
+        if port:
+            offered["sts"] = f"duration={seconds}" if self.secure else f"port={port}"
+        return offered
+
+    def renew(self, settings: Settings) -> bytes:
+        """Say which capabilities there are now that were not, or are not any more (cap-notify)."""
+        before, self.settings = self.offered(), settings
+        after = self.offered()
+        gone = [name for name in before if name not in after]
+        new = [f"{name}={value}" if value else name for name, value in after.items() if before.get(name) != value]
+        knows = "cap-notify" in self.caps
+        if gone:
+            self.negotiate(self.caps - set(gone))
+        notes = (("NEW", new), ("DEL", gone)) if knows else ()
+        return dump([self.line(f"CAP {self.me} {what} :{' '.join(names)}") for what, names in notes if names])
 
     def has(self, cap: str) -> bool:
         """Whether this was negotiated."""

@@ -189,6 +189,8 @@ def _on_topic(irc: Irc, event: Event, room: Room, viewer: int) -> list[Line]:
 def _on_renamed(irc: Irc, event: Event, room: Room, viewer: int) -> list[Line]:
     """IRC has no such thing: everybody leaves the old name and is in the new one."""
     was, name = str(_data(event).get("was", room.name)), event.text or room.name
+    if viewer < 0:
+        return [irc.line(f"NOTICE {room.name} :{texts.event(event, was, viewer, False)[0]}", source=terms.SERVICE)]
     irc.wants.append(Call("roster", {}, event.room, ref=irc.silent("JOIN", name)))
     extended = f" {irc.account_word} :{irc.nick}" if "extended-join" in irc.caps else ""
     return [

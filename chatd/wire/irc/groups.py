@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from chatd import texts
@@ -27,7 +28,9 @@ def _group(irc: Irc, asked: Asked, name: str) -> bool:
 
 @verb("JOIN", 1)
 def join(irc: Irc, asked: Asked, params: list[str]) -> list[Call]:
-    """Go into groups, or ask to be let in; keys mean nothing here."""
+    """Go into groups, or ask to be let in; keys mean nothing here. JOIN 0 leaves them all."""
+    if params[0] == "0":
+        return [Call("groups", {})]
     return [Call("join", {"room": name}) for name in listed(params[0]) if _group(irc, asked, name)]
 
 
@@ -85,8 +88,22 @@ def _group_or_end(irc: Irc, asked: Asked, name: str) -> bool:
 
 @verb("LIST")
 def list_(irc: Irc, asked: Asked, params: list[str]) -> list[Call]:
-    """The groups there are."""
+    """The groups there are: all, or those that are named, match a mask (behind !: do not), or are so large."""
     return [Call("directory", {})]
+
+
+def _is_listed(wanted: list[str], room: str, members: int) -> bool:
+    """Whether LIST's conditions hold (ELIST=MNU): any of the names and masks, and all of the others."""
+    names = [word for word in wanted if word[0] not in "!<>"]
+    for word in wanted:
+        sign, rest = word[0], word[1:]
+        if sign == "!" and fnmatchcase(room, rest):
+            return False
+        if sign in "<>" and rest.isascii() and rest.isdecimal() and len(rest) < 9:
+            bound = int(rest)
+            if (members >= bound) if sign == "<" else (members <= bound):
+                return False
+    return not names or any(fnmatchcase(room, word) for word in names)
 
 
 @verb("MODE", 1)
@@ -166,6 +183,16 @@ def _now_in(irc: Irc, asked: Asked, call: Call, fields: Fields) -> list[Line]:
     return [irc.line(f"JOIN {fields['room']}{extended}", source=irc.nick)]
 
 
+@answer("groups")
+def _all_left(irc: Irc, asked: Asked, call: Call, fields: Fields) -> list[Line]:
+    """JOIN 0: every group one is in, one after the other."""
+    if asked.command != "JOIN":
+        return [irc.by_service(text) for text in texts.reply("groups", fields)]
+    asked.left += len(fields["rooms"])
+    irc.wants += [Call("leave", {}, room["room_id"], ref=asked) for room in fields["rooms"]]
+    return []
+
+
 @answer("asked")
 def _asked(irc: Irc, asked: Asked, call: Call, fields: Fields) -> list[Line]:
     found = texts.reply("asked", fields)
@@ -207,12 +234,12 @@ def _topic(irc: Irc, asked: Asked, call: Call, fields: Fields) -> list[Line]:
 
 @answer("directory")
 def _directory(irc: Irc, asked: Asked, call: Call, fields: Fields) -> list[Line]:
-    wanted = {name.lower() for name in asked.params[0].split(",") if name.startswith("#")} if asked.params else set()
+    wanted = [word.lower().replace("[", "[[]") for word in listed(asked.params[0])] if asked.params else []
     lines = [irc.numbered("321", ["Channel"], "Users  Name")]
     lines += [
         irc.numbered("322", [room["room"], str(room["members"])], room["topic"])
         for room in fields["rooms"]
-        if not wanted or room["room"] in wanted
+        if _is_listed(wanted, room["room"], room["members"])
     ]
     return [*lines, irc.numbered("323", [], "End of /LIST")]
 

@@ -49,7 +49,8 @@ def cap(irc: Irc, asked: Asked, params: list[str]) -> list[Call]:
                 asked.put(irc.line(f"CAP {irc.me} LS * :{line}"))
             asked.put(irc.line(f"CAP {irc.me} LS :{last}"))
         else:
-            asked.put(irc.line(f"CAP {irc.me} LS :{' '.join(irc.offered())}"))
+            names = [name for name in irc.offered() if name != "sts"]  # its value is all of it
+            asked.put(irc.line(f"CAP {irc.me} LS :{' '.join(names)}"))
     elif sub == "LIST":
         asked.put(irc.line(f"CAP {irc.me} LIST :{' '.join(sorted(irc.caps))}"))
     elif sub == "REQ":
@@ -59,7 +60,7 @@ def cap(irc: Irc, asked: Asked, params: list[str]) -> list[Call]:
         wanted = {word for word in words if not word.startswith("-")}
         unwanted = {word[1:] for word in words if word.startswith("-")}
         fixed = {"cap-notify"} if irc.version >= 302 else set()
-        good = wanted <= irc.offered().keys() and unwanted <= irc.offered().keys() - fixed
+        good = wanted <= irc.offered().keys() - {"sts"} and unwanted <= irc.offered().keys() - fixed
         asked.put(irc.line(f"CAP {irc.me} {'ACK' if good else 'NAK'} :{rest}"))
         if good:
             irc.negotiate((irc.caps | wanted) - unwanted)

@@ -70,7 +70,7 @@ def say_to(irc: Irc, asked: Asked, target: str, text: str, how: str | None) -> l
 
 @dataclass(slots=True)
 class Multiline:
-    """A text of several lines that is under way (draft/multiline)."""
+    """A text of several lines that is under way (draft/multiline). `spoilt`: refused, its rest is skipped."""
 
     name: str
     target: str
@@ -78,6 +78,7 @@ class Multiline:
     verb: str = ""
     text: str = ""
     lines: int = 0
+    spoilt: bool = False
 
 
 @verb("BATCH", 1)
@@ -90,8 +91,11 @@ def batch(irc: Irc, asked: Asked, params: list[str]) -> list[Call]:
         return []
     if params[0].startswith("-") and under_way is not None and under_way.name == name:
         irc.multiline = None
+        if under_way.spoilt:
+            asked.quiet()
+            return []
         asked.label = under_way.label
-        if under_way.lines:
+        if under_way.text.strip():
             asked.command = under_way.verb
             how = "notice" if under_way.verb == "NOTICE" else None
             return say_to(irc, asked, under_way.target, under_way.text, how)
@@ -102,22 +106,27 @@ def batch(irc: Irc, asked: Asked, params: list[str]) -> list[Call]:
 
 def _more(irc: Irc, asked: Asked, params: list[str], held: Multiline) -> None:
     """One more line of it."""
+    if held.spoilt:
+        asked.quiet()
+        return
     verb, text = asked.command, params[1] if len(params) > 1 else ""
     joint = "" if not held.lines or "draft/multiline-concat" in asked.tags else "\n"
     held.text += joint + text
     held.lines += 1
     asked.label = held.label
     if not params or params[0].lower() != held.target.lower() or held.verb not in ("", verb):
-        irc.fail(asked, "MULTILINE_INVALID_TARGET", [held.target], "One text has one target.")
+        wrong = ("MULTILINE_INVALID_TARGET", [held.target, *params[:1]], "One text has one target.")
     elif len(held.text.encode("utf-8", "replace")) > terms.MULTILINE_BYTES:
-        irc.fail(asked, "MULTILINE_MAX_BYTES", [str(terms.MULTILINE_BYTES)], "That text is too long.")
+        wrong = ("MULTILINE_MAX_BYTES", [str(terms.MULTILINE_BYTES)], "That text is too long.")
     elif held.lines > terms.MULTILINE_LINES:
-        irc.fail(asked, "MULTILINE_MAX_LINES", [str(terms.MULTILINE_LINES)], "That text has too many lines.")
+        wrong = ("MULTILINE_MAX_LINES", [str(terms.MULTILINE_LINES)], "That text has too many lines.")
     else:
         held.verb = verb
         asked.quiet()
         return
-    irc.multiline = None
+    held.spoilt = True
+    asked.command = "BATCH"
+    irc.fail(asked, *wrong)
 
 
 @verb("TAGMSG")

@@ -22,6 +22,7 @@ MULTILINE_LINES: Final = 100
 MECHANISM: Final = "PLAIN"
 
 CAPS: Final[dict[str, str]] = {
+    "account-notify": "",
     "account-tag": "",
     "batch": "",
     "cap-notify": "",
@@ -65,7 +66,7 @@ def isupport(settings: Settings) -> list[str]:
         "CHANTYPES=#",
         f"CHATHISTORY={limits.history_lines_most}",
         "CLIENTTAGDENY=*",
-        "ELIST=",
+        "ELIST=MNU",
         f"KICKLEN={min(limits.reason_characters, 300)}",
         "LINELEN=512",
         f"MAXLIST=b:{limits.group_members}",
