@@ -8,7 +8,8 @@ are asked for again and never missing. Lines typed are flushed to disk before `q
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -29,6 +30,11 @@ CREATE TABLE IF NOT EXISTS event (
 CREATE INDEX IF NOT EXISTS event_room ON event (room, seq);
 CREATE INDEX IF NOT EXISTS event_weight ON event (room, seq, weight) WHERE weight > 0;
 CREATE TABLE IF NOT EXISTS outbox (n INTEGER PRIMARY KEY AUTOINCREMENT, mid TEXT NOT NULL UNIQUE, body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS secret (
+    name  BLOB PRIMARY KEY,  -- a keyed hash
+    until INTEGER,           -- when it may go (ms)
+    body  BLOB NOT NULL
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS typed (n INTEGER PRIMARY KEY AUTOINCREMENT, body BLOB NOT NULL);
 """
 VERSION: Final = 1
@@ -63,6 +69,9 @@ class Store:
             self._db.executescript(SCHEMA)
             self._db.execute(f"PRAGMA user_version={VERSION}")
         self._vault: Vault
+        self._depth = 0
+        self.undone: list[Callable[[], None]] = []
+        """Called when a transaction was undone: what was read of it is no longer true."""
 
     def close(self) -> None:
         """Close the file."""
@@ -102,6 +111,16 @@ class Store:
                 body = self._vault.seal("kept", name, dumps(value, option=OPT_NON_STR_KEYS))
                 self._db.execute("INSERT OR REPLACE INTO kept VALUES (?, ?)", (name, body))
 
+    # -- keys and ratchets ------------------------------------------------------------------------------------------
+
+    def atomic(self) -> AbstractContextManager[None]:
+        """All that is written in here is on disk when it ends, or nothing of it. One may stand in another."""
+        return self._transaction(durable=True)
+
+    def secrets(self, account: int) -> Secrets:
+        """What this account's encryption has to keep here."""
+        return Secrets(self, self._db, self._vault, account)
+
     # -- events -------------------------------------------------------------------------------------------------------
 
     def add(self, events: Iterable[Held], **things: Any) -> None:
@@ -110,10 +129,20 @@ class Store:
             (event.seq, event.room, event.weight, self._vault.seal("event", event.seq, dumps(event.fields)))
             for event in events
         ]
-        self._db.execute("PRAGMA synchronous=NORMAL")
+        self._flush(False)
         with self._transaction():
             self._db.executemany("INSERT OR IGNORE INTO event VALUES (?, ?, ?, ?)", rows)
             self._put(things)
+
+    def event(self, seq: int) -> dict[str, Any] | None:
+        """An event that is kept."""
+        row = self._db.execute("SELECT body FROM event WHERE seq = ?", (seq,)).fetchone()
+        return None if row is None else loads(self._vault.open("event", seq, row[0]))
+
+    def amend(self, event: Held) -> None:
+        """More is known of an event now: a sealed one was opened."""
+        body = self._vault.seal("event", event.seq, dumps(event.fields))
+        self._db.execute("UPDATE event SET weight = ?, body = ? WHERE seq = ?", (event.weight, body, event.seq))
 
     def last(self, room: int, count: int, before: int | None = None, after: int = 0) -> list[dict[str, Any]]:
         """The newest events of a room (older than `before`, newer than `after`), the oldest of them first."""
@@ -147,7 +176,7 @@ class Store:
     def queue(self, entry: Entry) -> None:
         """Keep a line until it is stored. It is on disk when this returns."""
         body = dumps({name: getattr(entry, name) for name in Entry.__slots__})
-        self._db.execute("PRAGMA synchronous=FULL")
+        self._flush(True)
         self._db.execute(
             "INSERT OR IGNORE INTO outbox (mid, body) VALUES (?, ?)",
             (entry.mid, self._vault.seal("outbox", entry.mid, body)),
@@ -166,22 +195,76 @@ class Store:
 
     def remember(self, line: str) -> None:
         """A line was typed. Passwords never come here."""
-        self._db.execute("PRAGMA synchronous=NORMAL")
+        self._flush(False)
         with self._transaction():
             n = self._db.execute("SELECT coalesce(max(n), 0) + 1 FROM typed").fetchone()[0]
             self._db.execute("INSERT INTO typed VALUES (?, ?)", (n, self._vault.seal("typed", n, line.encode())))
             self._db.execute("DELETE FROM typed WHERE n <= ?", (n - TYPED_MOST,))
 
-    def _transaction(self) -> _Transaction:
-        return _Transaction(self._db)
+    def _flush(self, flush: bool) -> None:
+        """Whether what is committed from now on is on disk at once. It cannot change within a transaction."""
+        if not self._depth:
+            self._db.execute(f"PRAGMA synchronous={'FULL' if flush else 'NORMAL'}")
 
-
-class _Transaction:
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
-
-    def __enter__(self) -> None:
+    @contextmanager
+    def _transaction(self, *, durable: bool = False) -> Iterator[None]:
+        """The outermost one begins and ends; `durable`: it is flushed to disk."""
+        if self._depth:
+            yield
+            return
+        if durable:
+            self._flush(True)
         self._db.execute("BEGIN IMMEDIATE")
+        self._depth = 1
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            for forget in self.undone:
+                forget()
+            raise
+        finally:
+            self._depth = 0
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._db.execute("COMMIT" if kind is None else "ROLLBACK")
+
+class Secrets:
+    """The sealed rows of one account's encryption: keys, ratchets, pins, what is under way.
+
+    Names are filed as keyed hashes, since they say who writes to whom. Writing needs an open transaction (`atomic`).
+    """
+
+    def __init__(self, store: Store, db: sqlite3.Connection, vault: Vault, account: int) -> None:
+        self._store = store
+        self._db = db
+        self._vault = vault
+        self._account = account
+        self.atomic = store.atomic
+
+    def get(self, kind: str, name: str) -> Any:
+        """What is written there; None: nothing."""
+        where = self._where(name)
+        row = self._db.execute("SELECT body FROM secret WHERE name = ?", (self._vault.blind(kind, where),)).fetchone()
+        return None if row is None else loads(self._vault.open(kind, where, row[0]))
+
+    def put(self, kind: str, name: str, value: Any, until: int | None = None) -> None:
+        """Write it there (JSON); None: forget it. `until`: it may go then (ms)."""
+        where = self._where(name)
+        hidden = self._vault.blind(kind, where)
+        if value is None:
+            self._db.execute("DELETE FROM secret WHERE name = ?", (hidden,))
+        else:
+            body = self._vault.seal(kind, where, dumps(value))
+            self._db.execute("INSERT OR REPLACE INTO secret VALUES (?, ?, ?)", (hidden, until, body))
+
+    def expire(self, now: int) -> None:
+        """Forget what may go."""
+        self._db.execute("DELETE FROM secret WHERE until < ?", (now,))
+
+    def when_undone(self, forget: Callable[[], None]) -> None:
+        """Called when a transaction was undone: what was read of it is no longer true."""
+        self._store.undone.append(forget)
+
+    def _where(self, name: str) -> str:
+        return f"{self._account} {name}"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
+from hashlib import blake2b
 from typing import Any, Final
 
 from nacl.exceptions import CryptoError
@@ -46,6 +47,10 @@ class Vault:
             return self._box.decrypt(sealed, _named(table, name))
         except (CryptoError, ValueError):
             raise Unreadable(f"{table} {name}") from None
+
+    def blind(self, table: str, name: str) -> bytes:
+        """What a row is filed under where its name is nobody's business."""
+        return blake2b(_named(table, name), key=self._master, digest_size=16, person=b"chat row name").digest()
 
     def wrapped_by_key(self, key: bytes) -> dict[str, Any]:
         """The master key under the key of a key file."""

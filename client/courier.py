@@ -1,0 +1,346 @@
+"""What sealed rooms need of the server, asked for in order: manifests, room logs, one-time keys; then the message goes.
+
+The rule: the server is asked, and its answers are judged elsewhere (sealing.py, keyring.py). Here stands only who is
+asked what, and when. Each question is asked once for one purpose: what is still unknown after that is a warning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any, Final, NamedTuple, TypeVar
+
+from client.answers import Refused
+from client.crypto import encoding, message
+from client.crypto.encoding import NOTHING
+from client.crypto.identity import Alarm, News
+from client.crypto.message import End
+from client.crypto.roomlog import Log
+from client.sealing import Behind, Came, Opened, Sealing, Unknown, Warn
+
+T = TypeVar("T")
+Ask = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
+"""A call to the server and its answer. @raise Refused: the server's refusal."""
+Tell = Callable[[Any], None]
+"""Somebody is told: a `News` about keys, or a `Note`."""
+ROUNDS: Final = 20
+"""How often a view that was stale is looked at anew: as many as there are who change the room at the same time."""
+
+
+class Unsent(Exception):
+    """A message does not go out as things are. `account`: whose key changed (0: it is the room that is not right)."""
+
+    def __init__(self, warn: Warn, account: int = 0) -> None:
+        super().__init__(warn, account)
+        self.warn = warn
+        self.account = account
+
+
+class Note(NamedTuple):
+    """A warning about a room or a person, for the one in front of the screen."""
+
+    warn: Warn
+    room: int = 0
+    account: int = 0
+
+
+class Room(NamedTuple):
+    """To whom a message in a room goes. `id` is the room's own, `log` None in a direct conversation."""
+
+    number: int
+    id: bytes
+    log: Log | None
+    direct: int
+    ends: list[End]
+    without: list[bytes]
+    why: dict[int, Warn]
+
+
+class Courier:
+    """Carries what one device sends and gets."""
+
+    def __init__(self, sealing: Sealing, ask: Ask, now: Callable[[], int], tell: Tell) -> None:
+        self.sealing = sealing
+        self.keys = sealing.keys
+        self.ask = ask
+        self.now = now
+        self.tell = tell
+        self._rooms: dict[int, Room] = {}
+
+    # -- what must be known -------------------------------------------------------------------------------------------
+
+    async def meet(self, accounts: Sequence[int | str]) -> list[int | str]:
+        """Fetch the newest manifests of people not met before; those who never had keys."""
+        answer = await self.ask({"do": "manifests", "people": list(accounts)})
+        for given in answer["manifests"]:
+            if self.keys.person(given["account"]) is None:
+                self._learned(given["account"], [encoding.data(given["manifest"])])
+            self.keys.named(given["account"], given["name"])
+        return list(answer["none"])
+
+    async def learn(self, account: int, *, whole: bool = False) -> None:
+        """Fetch what is new of an account's manifests, or all of them."""
+        person = self.keys.person(account)
+        if person is None and not whole:
+            await self.meet([account])
+            return
+        since = 0 if whole or person is None else person.newest.seq
+        raws: list[bytes] = []
+        while True:
+            answer = await self.ask({"do": "manifest", "user": account, "since": since})
+            raws += [encoding.data(given["manifest"]) for given in answer["manifests"]]
+            if not answer.get("more") or not answer["manifests"]:
+                break
+            since = answer["manifests"][-1]["seq"]
+        self._learned(account, raws, whole=whole)
+
+    def _learned(self, account: int, raws: Sequence[bytes], *, whole: bool = False) -> None:
+        with self.keys.book.atomic():
+            news = self.keys.learn_whole(account, raws) if whole else self.keys.learn(account, raws)
+        self._rooms.clear()
+        for item in news:
+            self.tell(item)
+
+    async def learn_log(self, room: int) -> None:
+        """Fetch what is new of a group's log."""
+        log = self.sealing.log(room, self.now())
+        since = 0 if log is None else log.seq
+        while True:
+            answer = await self.ask({"do": "roomlog", "room": room, "since": since})
+            proofs = [encoding.data(given["proof"]) for given in answer["log"]]
+            warn = await self.log_goes_on(room, proofs)
+            if warn is not None:
+                self.tell(Note(warn, room))
+            if warn is not None or not answer.get("more") or not proofs:
+                return
+            since = answer["log"][-1]["n"]
+
+    async def log_goes_on(self, room: int, proofs: Sequence[bytes]) -> Warn | None:
+        """These are the next entries of a group's log: what is wrong with them."""
+        return await self.settle(lambda last: self.sealing.learn_log(room, proofs, self.now(), last_try=last))
+
+    async def settle(self, do: Callable[[bool], T]) -> T:
+        """Do it, after whatever it lacks was fetched. It is given whether this is the last try."""
+        tried: set[object] = set()
+        while True:
+            try:
+                return do(False)
+            except Unknown as lack:
+                what: tuple[object, ...] = ("manifest", lack.account, lack.whole)
+                if what in tried:
+                    return do(True)
+                tried.add(what)
+                await self.learn(lack.account, whole=lack.whole)
+            except Behind as lack:
+                what = ("log", lack.room)
+                if what in tried:
+                    return do(True)
+                tried.add(what)
+                await self.learn_log(lack.room)
+
+    async def room(self, number: int, *, fresh: bool = False) -> Room:
+        """Who a room's messages go to.
+
+        @raise Refused: the server's refusal.
+        """
+        if not fresh and number in self._rooms:
+            return self._rooms[number]
+        answer = await self.ask({"do": "recipients", "room": number})
+        members = [member for member in answer["members"] if member["manifest"]]
+        if strangers := [m["account"] for m in members if self.keys.person(m["account"]) is None]:
+            await self.meet(strangers)
+        for member in members:
+            await self._head(number, member)
+        direct, log, own_id = 0, None, NOTHING
+        if answer["kind"] == "direct":
+            direct = self._other(number, [member["account"] for member in answer["members"]])
+            own_id = message.direct_room(self.keys.account, direct)
+        else:
+            if (log := self.sealing.log(number, self.now())) is None or encoding.text(log.head) != answer["head"]:
+                await self.learn_log(number)
+                log = self.sealing.log(number, self.now())
+            if log is None or encoding.text(log.head) != answer["head"]:
+                self.tell(Note(Warn.FORK, number))
+                raise Unsent(Warn.FORK)
+            own_id = log.room
+        devices = {m["account"]: [encoding.data(name, 16) for name in m["devices"]] for m in answer["members"]}
+        ends, without, why = await self.settle(
+            lambda last: self.sealing.recipients(devices, log, direct, last_try=last)
+        )
+        for account, warn in why.items():
+            self.tell(Note(warn, number, account))
+        found = self._rooms[number] = Room(number, own_id, log, direct, ends, without, why)
+        return found
+
+    async def _head(self, room: int, member: Mapping[str, Any]) -> None:
+        """What the server says of somebody's newest manifest is held against what is known."""
+        account, seq = member["account"], member["manifest"]
+        if not self.keys.named(account, member["name"]):
+            self.tell(Note(Warn.FORGED, room, account))
+        person = self.keys.person(account)
+        if person is None or seq > person.newest.seq:
+            await self.learn(account)
+        elif seq < person.newest.seq:
+            self.tell(News(account, Alarm.ROLLED_BACK))
+        elif encoding.data(member["hash"]) != person.newest.hash:
+            self.tell(News(account, Alarm.FORKED))
+
+    def _other(self, room: int, accounts: Collection[int]) -> int:
+        """The other one of a conversation: who it was the first time."""
+        known: int | None = self.keys.book.get("direct", str(room))
+        if known is None:
+            known = next((account for account in accounts if account != self.keys.account), 0)
+            with self.keys.book.atomic():
+                self.keys.book.put("direct", str(room), known)
+        return known
+
+    # -- out ----------------------------------------------------------------------------------------------------------
+
+    async def say(
+        self, mid: str, number: int, content: Mapping[str, Any], kind: str = "text", **besides: Any
+    ) -> dict[str, Any]:
+        """Send a message; the answer of its `say`. What was encrypted before a cut goes out as it was.
+
+        @raise Refused: the server's refusal. @raise Unsent: a changed key in a conversation of two, or a group's log
+            that is not the one known here.
+        """
+        fresh = False
+        for _ in range(ROUNDS):
+            fields = self.sealing.composed(mid)
+            if fields is None:
+                room = await self.room(number, fresh=fresh)
+                await self.claim(room.ends)
+                if room.direct and room.why.get(room.direct) is Warn.CHANGED:
+                    raise Unsent(Warn.CHANGED, room.direct)
+                reached = [end for end in room.ends if end not in self.keys.lacking(room.ends)]
+                without = [*room.without, *(end.device.id for end in room.ends if end not in reached)]
+                fields = self.sealing.compose(
+                    number, room.id, mid, content, reached, without, room.log, self.now(), kind
+                )
+            try:
+                answer = await self.ask({"do": "say", "mid": mid, **fields, **besides})
+            except Refused as refused:
+                if refused.code != "STALE":
+                    raise
+                self.sealing.restarted(mid, self.now())
+                fresh = True
+                continue
+            self.sealing.stored(mid, answer["seq"], self.now())
+            return answer
+        raise Unsent(Warn.FORK)
+
+    async def claim(self, ends: Collection[End]) -> None:
+        """Have a session with each of these devices, as far as there are keys of theirs that are good."""
+        lacking = self.keys.lacking(ends)
+        if not lacking:
+            return
+        answer = await self.ask({"do": "claim", "devices": [encoding.text(end.device.id) for end in lacking]})
+        with self.keys.book.atomic():
+            wrong = self.keys.claimed(lacking, answer["keys"])
+        for end in wrong:
+            self.tell(News(end.account, Alarm.FORGED, end.device.id))
+
+    async def prove(self, number: int, action: str, *, target: int = 0, value: str = "") -> str:
+        """The entry that a change of a group needs, signed now: its `proof`."""
+        await self.learn_log(number)
+        proof = await self.settle(lambda _: self.sealing.entry(number, action, self.now(), target=target, value=value))
+        return encoding.text(proof)
+
+    async def change(
+        self, fields: Mapping[str, Any], number: int, action: str, *, target: int = 0, value: str = ""
+    ) -> dict[str, Any]:
+        """A call that changes a group, with its proof, signed anew as long as somebody else was faster."""
+        for _ in range(ROUNDS):
+            proof = await self.prove(number, action, target=target, value=value)
+            try:
+                return await self.ask({**fields, "proofs": [proof]})
+            except Refused as refused:
+                if refused.code != "STALE":
+                    raise
+        raise Unsent(Warn.FORK)
+
+    async def word(self, end: End, kind: str, fields: Mapping[str, Any]) -> None:
+        """A word to a device, in an envelope that stands alone."""
+        await self.claim([end])
+        if self.keys.ratchets.has_session(end.device.id):
+            await self.ask({"do": "post", "envelopes": self.sealing.word(end, kind, fields)})
+
+    async def welcome(self, number: int, account: int) -> None:
+        """Tell somebody whom I have let in where the group's log stands."""
+        room = await self.room(number, fresh=True)
+        if room.log is not None:
+            fields = {"room": encoding.text(room.id), "seq": room.log.seq, "head": encoding.text(room.log.head)}
+            for end in room.ends:
+                if end.account == account:
+                    await self.word(end, "welcome", fields)
+
+    async def tend(self) -> None:
+        """Heal what could not be opened, and write to devices that only ever write to this one."""
+        for wound in self.sealing.wounds(self.now()):
+            self.sealing.asked(wound, self.now())
+            answer = await self.ask({"do": "claim", "devices": [encoding.text(wound.end.device.id)]})
+            with self.keys.book.atomic():
+                wrong = self.keys.claimed([wound.end], answer["keys"])
+            for end in wrong:
+                self.tell(News(end.account, Alarm.FORGED, end.device.id))
+            await self.word(wound.end, "retry", {"room": wound.room, "mids": list(wound.mids)})
+
+    async def heartbeat(self, account: int, device: bytes) -> None:
+        """An empty word to a device, if it is time."""
+        end = self.keys.end(account, device)
+        if end is not None and self.keys.ratchets.heartbeat_due(device, self.now()):
+            await self.word(end, "heartbeat", {})
+
+    # -- in -----------------------------------------------------------------------------------------------------------
+
+    async def envelope(self, line: Mapping[str, Any]) -> Came:
+        """An envelope of this device's inbox: opened, saved, and its word heeded."""
+        came = await self.settle(lambda last: self.sealing.envelope(line, self.now(), last_try=last))
+        if came.kind == "retry":
+            await self._again(came.fields)
+        elif came.kind == "welcome":
+            await self._welcomed(came.fields)
+        if came.new and came.warn is None:
+            await self.heartbeat(int(line["by_id"]), encoding.data(line["device"]))
+        return came
+
+    async def _again(self, fields: Mapping[str, Any]) -> None:
+        """A device could not open some of my messages."""
+        end: End = fields["by"]
+        for mid in list(fields.get("mids", ()))[:100]:
+            kept = self.keys.book.get("sent", str(mid))
+            if kept is None or not kept["seq"]:
+                continue
+            room = await self.room(kept["room"], fresh=True)
+            mine = [other.device.id for other in room.ends]
+            post = self.sealing.again(str(mid), end, mine, self.now())
+            if post is not None:
+                await self.ask({"do": "post", **post})
+
+    async def _welcomed(self, fields: Mapping[str, Any]) -> None:
+        number = self.keys.book.get("origin", str(fields.get("room")))
+        if number is not None:
+            warn = await self.settle(lambda last: self.sealing.welcomed(number, fields, self.now(), last_try=last))
+            if warn is not None:
+                self.tell(Note(warn, number))
+
+    async def event(self, line: Mapping[str, Any], *, late: bool = False) -> Opened:
+        """A sealed event: what it says, or what is to be said instead."""
+        number, by = int(line["room_id"]), int(line["by_id"])
+        if not self.keys.named(by, str(line["by"])):
+            return Opened(warn=Warn.FORGED)
+        direct = self.keys.book.get("direct", str(number)) or 0
+        return await self.settle(
+            lambda last: self.sealing.say(line, self.now(), direct=direct, late=late, last_try=last)
+        )
+
+    async def entry(self, line: Mapping[str, Any]) -> Warn | None:
+        """An event that changes a sealed group: its proof is the next entry of the log, or the server lies."""
+        number = int(line["room_id"])
+        self._rooms.pop(number, None)
+        if line.get("proof") is None:
+            return Warn.UNSIGNED
+        proof = encoding.data(line["proof"])
+        log = self.sealing.log(number, self.now())
+        if log is None or int.from_bytes(proof[79:87], "big") > log.seq + 1:
+            await self.learn_log(number)
+        return await self.log_goes_on(number, [proof])

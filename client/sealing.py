@@ -1,0 +1,528 @@
+"""Sealed rooms, without a socket: what goes out is encrypted, what comes in is opened and judged (E2E.md §4-6).
+
+The rule: encrypt → save ratchets and outbox in one transaction → send; decrypt → save ratchet, plaintext and dedupe in
+one transaction → acknowledge. So each method that writes is one transaction, and a method that cannot go on without
+something of the server (somebody's manifests, a room's log) says so (`Unknown`, `Behind`) and has changed nothing.
+
+What is wrong is never shown as if it were right: it becomes a `Warn`, which the person is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from client.crypto import encoding, message, roomlog, thread
+from client.crypto.encoding import NOTHING, Forged, Malformed
+from client.crypto.identity import Trust
+from client.crypto.message import End, Header, Plain, Sealed
+from client.crypto.ratchets import NoSession, Replayed, Undecryptable
+from client.crypto.roomlog import Log, Unjustified
+from client.crypto.thread import Place
+from client.keyring import Keyring, Unknown
+
+KEPT_MS: Final = 30 * 24 * 3_600_000
+"""How long what was sent can be asked for again, and an envelope waits for its event."""
+RETRY_MS: Final = 10 * 60_000
+"""At most one new session with a device in that time, because something of its could not be opened."""
+RETRIES_MOST: Final = 3
+"""How often one message is encrypted again for one device."""
+MIDS_MOST: Final = 100
+OPENED: Final = "opened"
+"""Stands where a message's key was, once it was used: whoever plays the message again is found out."""
+
+
+class Warn(StrEnum):
+    """What a person is told about a message, or instead of it."""
+
+    WAITING = "waiting"
+    CHANGED = "changed"
+    UNDECRYPTABLE = "undecryptable"
+    FORGED = "forged"
+    GHOST = "ghost"
+    REVOKED = "revoked"
+    STRANGER = "stranger"
+    FORK = "fork"
+    OUT_OF_PLACE = "out_of_place"
+    GAP = "gap"
+    AGAIN = "again"
+    UNSIGNED = "unsigned"
+
+
+class Behind(Exception):
+    """The log of this room must be fetched, past what is known."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__(room)
+        self.room = room
+
+
+class Opened(NamedTuple):
+    """What a sealed event says. `content` None: nothing that may be shown; `warn`: why, or what to say beside it."""
+
+    content: Mapping[str, Any] | None = None
+    warn: Warn | None = None
+
+
+class Came(NamedTuple):
+    """What an envelope brought: the key of an event (`seq`), a word from a device (`kind`), or a warning."""
+
+    seq: int | None = None
+    kind: str = ""
+    fields: Mapping[str, Any] = {}
+    warn: Warn | None = None
+    new: bool = True
+
+
+class Wound(NamedTuple):
+    """Something of a device could not be opened: a new session is due, and these messages are asked for."""
+
+    end: End
+    room: int
+    mids: tuple[str, ...]
+
+
+class Sealing:
+    """The sealed rooms of one account on this device."""
+
+    def __init__(self, keys: Keyring) -> None:
+        self.keys = keys
+        self.book = keys.book
+        self._logs: dict[int, Log] = {}
+        self.book.when_undone(self._logs.clear)
+
+    # -- rooms --------------------------------------------------------------------------------------------------------
+
+    def log(self, room: int, now: int) -> Log | None:
+        """A sealed group, as its signed entries make it; None: none of them is here."""
+        if room not in self._logs:
+            kept = self.book.get("room", str(room))
+            log = roomlog.replay((encoding.data(raw) for raw in (kept or {}).get("proofs", ())), self.keys.device, now)
+            if log is None:
+                return None
+            self._logs[room] = log
+        return self._logs[room]
+
+    def learn_log(self, room: int, proofs: Iterable[bytes], now: int, *, last_try: bool = False) -> Warn | None:
+        """The server has shown further entries of a group, in order; what is wrong with the first bad one.
+
+        @raise Unknown: the manifests of an actor are not known here.
+        """
+        before = log = self.log(room, now)
+        warn, added = None, []
+        for proof in proofs:
+            if log is not None and (seen := log.head_at(_seq(proof))) is not None:
+                if seen != roomlog.entry_hash(proof):
+                    warn = Warn.FORK
+                    break
+                continue
+            try:
+                log = roomlog.step(log, proof, self.keys.device, now)
+            except Unknown:
+                if not last_try:
+                    raise
+                warn = Warn.UNSIGNED
+                break
+            except (Unjustified, Forged, Malformed, ValueError, IndexError):
+                warn = Warn.UNSIGNED
+                break
+            added.append(encoding.text(proof))
+        if log is not None and log is not before:
+            with self.book.atomic():
+                kept = self.book.get("room", str(room)) or {"proofs": [], "floor": 0}
+                if not kept["proofs"] and self.book.get("origin", encoding.text(log.room)) not in (None, room):
+                    return Warn.FORK
+                self.book.put("origin", encoding.text(log.room), room)
+                self.book.put("room", str(room), {**kept, "proofs": [*kept["proofs"], *added]})
+                self._logs[room] = log
+        return warn
+
+    def welcomed(self, room: int, fields: Mapping[str, Any], now: int, *, last_try: bool = False) -> Warn | None:
+        """The admin who let me in says where the group's log stood: whether I was shown the same one."""
+        log = self.log(room, now)
+        seq, head = int(fields.get("seq", 0)), str(fields.get("head", ""))
+        if (log is None or seq > log.seq) and not last_try:
+            raise Behind(room)
+        known = None if log is None else log.head_at(seq)
+        return None if known is not None and encoding.text(known) == head else Warn.FORK
+
+    def entry(self, room: int, action: str, now: int, *, target: int = 0, value: str = "") -> bytes:
+        """The next entry of a group, signed by this device; whoever comes in is bound to the key seen here.
+
+        @raise Unknown: the target's manifests are not known here.
+        """
+        ak = NOTHING
+        if action in ("add", "join"):
+            person = self.keys.person(target)
+            if person is None:
+                raise Unknown(target)
+            ak = person.manifest.ak
+        log = self.log(room, now)
+        if log is None:
+            raise Behind(room)
+        return roomlog.write(self.keys.own, log, self.keys.account, action, now, target=target, ak=ak, value=value)
+
+    def creation(self, name: str, door: str, people: Iterable[int], now: int) -> list[bytes]:
+        """The first entries of a new group: its creation, and one for everybody who is in it from the start."""
+        me, own = self.keys.account, self.keys.own
+        persons = {account: self.keys.person(account) for account in (me, *people)}
+        if (missing := next((account for account, person in persons.items() if person is None), None)) is not None:
+            raise Unknown(missing)
+        aks = {account: person.manifest.ak for account, person in persons.items() if person is not None}
+        proofs = [roomlog.write(own, None, me, "create", now, target=me, ak=aks[me], value=f"{door} {name}")]
+        log = roomlog.replay(proofs, self.keys.device, now)
+        for account in people:
+            proofs.append(roomlog.write(own, log, me, "add", now, target=account, ak=aks[account]))
+            log = roomlog.step(log, proofs[-1], self.keys.device, now)
+        return proofs
+
+    # -- out ----------------------------------------------------------------------------------------------------------
+
+    def recipients(
+        self, members: Mapping[int, Collection[bytes]], log: Log | None, direct: int = 0, *, last_try: bool = False
+    ) -> tuple[list[End], list[bytes], dict[int, Warn]]:
+        """To whom a message goes, of the devices that the server names (account → device ids); whom it leaves out, and
+        why somebody is left out.
+
+        @raise Unknown: somebody's manifests are not known here.
+        """
+        ends: list[End] = []
+        without: list[bytes] = []
+        why: dict[int, Warn] = {}
+        for account, devices in members.items():
+            person = self.keys.person(account)
+            if person is None:
+                if not last_try:
+                    raise Unknown(account)
+                why[account] = Warn.GHOST
+                without += devices
+                continue
+            member = None if log is None else log.members.get(account)
+            if member is None and (log is not None or account not in (self.keys.account, direct)):
+                why[account] = Warn.UNSIGNED
+            elif member is not None and person.under(member.ak) is None:
+                if not last_try:
+                    raise Unknown(account, whole=True)
+                why[account] = Warn.CHANGED
+            elif person.trust is Trust.CHANGED:
+                why[account] = Warn.CHANGED
+            for name in devices:
+                device = person.device(name)
+                if account == self.keys.account and name == self.keys.own.id:
+                    continue
+                if account in why or device is None or device.revoked:
+                    without.append(name)
+                    if device is None:
+                        why.setdefault(account, Warn.GHOST)
+                else:
+                    ends.append(End(account, device))
+        return ends, without, why
+
+    def compose(
+        self,
+        room: int,
+        crypto_room: bytes,
+        mid: str,
+        content: Mapping[str, Any],
+        ends: Sequence[End],
+        without: Sequence[bytes],
+        log: Log | None,
+        now: int,
+        kind: str = "text",
+    ) -> dict[str, Any]:
+        """A message, encrypted and saved: the fields of its `say`. Asked again, the same ones, until `restarted`."""
+        kept: dict[str, Any] | None = self.book.get("sent", mid)
+        if kept is not None and not kept["stale"]:
+            return _wire(kept)
+        me = self.keys.me()
+        mine = self.book.get("mine", crypto_room.hex()) or [0, encoding.text(NOTHING)]
+        own = self.keys.person(self.keys.account)
+        assert own is not None
+        about = (crypto_room, UUID(mid).bytes, me.account, me.device.id)
+        after = (mine[0] + 1, encoding.data(mine[1]), now, own.manifest.seq, own.manifest.hash)
+        sealed, key = message.seal(
+            Plain._make((*about, *after, dict(content))), log.seq if log else 0, log.head if log else NOTHING, kind
+        )
+        with self.book.atomic():
+            envelopes = {}
+            for end in ends:
+                plain = message.envelope(sealed.header, sealed.digest, key, me, end)
+                envelopes[encoding.text(end.device.id)] = encoding.text(self.keys.ratchets.encrypt(end.device, plain))
+            kept = {
+                "stale": False,
+                "room": room,
+                "sealed": encoding.text(sealed.wire()),
+                "envelopes": envelopes,
+                "without": [encoding.text(name) for name in without],
+                "key": encoding.text(key),
+                "counter": mine[0] + 1,
+                "content": dict(content),
+                "again": {},
+                "seq": 0,
+            }
+            self.book.put("sent", mid, kept, now + KEPT_MS)
+        return _wire(kept)
+
+    def composed(self, mid: str) -> dict[str, Any] | None:
+        """The fields of a message that was encrypted before, and may be stored or not."""
+        kept = self.book.get("sent", mid)
+        return None if kept is None or kept["stale"] else _wire(kept)
+
+    def restarted(self, mid: str, now: int) -> None:
+        """The server has not taken it as it is (STALE): it is encrypted anew, under a new key."""
+        with self.book.atomic():
+            kept = self.book.get("sent", mid)
+            if kept is not None and not kept["seq"]:
+                self.book.put(
+                    "sent", mid, {**kept, "stale": True, "key": "", "sealed": "", "envelopes": {}}, now + KEPT_MS
+                )
+
+    def stored(self, mid: str, seq: int, now: int) -> None:
+        """The server has it: the next message of this device in that room follows it."""
+        with self.book.atomic():
+            kept = self.book.get("sent", mid)
+            if kept is None or kept["seq"] or kept["stale"]:
+                return
+            sealed, header = message.from_wire(encoding.data(kept["sealed"]))
+            self.book.put("mine", header.room.hex(), [kept["counter"], encoding.text(sealed.digest)])
+            to = dict.fromkeys(kept["envelopes"], 0)
+            self.book.put("sent", mid, {**kept, "seq": seq, "envelopes": to}, now + KEPT_MS)
+
+    def word(self, end: End, kind: str, fields: Mapping[str, Any]) -> dict[str, str]:
+        """A control envelope for a device: the `envelopes` of a `post`.
+
+        @raise NoSession: a one-time key of it must be claimed first.
+        """
+        with self.book.atomic():
+            plain = message.control(kind, dict(fields), self.keys.me(), end)
+            sealed = self.keys.ratchets.encrypt(end.device, plain)
+        return {encoding.text(end.device.id): encoding.text(sealed)}
+
+    def again(self, mid: str, end: End, devices: Collection[bytes], now: int) -> dict[str, Any] | None:
+        """A message's key once more, for a device that could not open its envelope: the fields of a `post`.
+
+        None: it is not mine, it was not for that device, that device is none of the room's any more (`devices`), or it
+        has had it often enough.
+        """
+        kept = self.book.get("sent", mid)
+        name = encoding.text(end.device.id)
+        if kept is None or not kept["seq"] or name not in kept["envelopes"] or end.device.id not in devices:
+            return None
+        count = kept["again"].get(name, 0)
+        if count >= RETRIES_MOST or not self.keys.ratchets.has_session(end.device.id):
+            return None
+        sealed, _ = message.from_wire(encoding.data(kept["sealed"]))
+        plain = message.envelope(sealed.header, sealed.digest, encoding.data(kept["key"]), self.keys.me(), end)
+        with self.book.atomic():
+            self.book.put("sent", mid, {**kept, "again": {**kept["again"], name: count + 1}}, now + KEPT_MS)
+            data = self.keys.ratchets.encrypt(end.device, plain)
+        return {"envelopes": {name: encoding.text(data)}, "seq": kept["seq"]}
+
+    # -- in -----------------------------------------------------------------------------------------------------------
+
+    def envelope(self, line: Mapping[str, Any], now: int, *, last_try: bool = False) -> Came:
+        """An envelope of this device's inbox. What it brings is saved with the ratchet that opened it.
+
+        @raise Unknown: the sender's manifests must be fetched (`last_try`: they were).
+        """
+        n, account, seq = int(line["n"]), int(line["by_id"]), line.get("seq")
+        if n <= self.received:
+            return Came(new=False)
+        with self.book.atomic():
+            self.book.put("inbox", "n", n)
+            try:
+                name, data = encoding.data(line["device"], 16), encoding.data(line["envelope"])
+            except (Malformed, KeyError):
+                return Came(seq, warn=Warn.UNDECRYPTABLE)
+            end = self.keys.end(account, name)
+            if end is None and not last_try:
+                raise Unknown(account)
+            if end is None:
+                return Came(seq, warn=Warn.GHOST)
+            if end.device.revoked:
+                return Came(seq, warn=Warn.REVOKED)
+            try:
+                plain = self.keys.ratchets.decrypt(end.device, data, now)
+            except Replayed:
+                return Came(seq, warn=Warn.AGAIN)
+            except Undecryptable:
+                return Came(seq, warn=self._wounded(end, line, now))
+            try:
+                given = message.opened(plain)
+                if given is None:
+                    return self._control(plain, end)
+            except (Malformed, Forged):
+                return Came(seq, warn=Warn.FORGED)
+            key, body, bind = given
+            where = f"{body.hex()} {account}"
+            if self.book.get("key", where) != OPENED:
+                parts = [encoding.text(part) for part in (name, key, body, bind)]
+                self.book.put("key", where, parts, now + KEPT_MS)
+            return Came(self.book.get("waiting", where))
+
+    @property
+    def received(self) -> int:
+        """The newest envelope that is dealt with: what the server may forget up to."""
+        return int(self.book.get("inbox", "n") or 0)
+
+    def _control(self, plain: bytes, end: End) -> Came:
+        kind, fields = message.check_control(plain, end, self.keys.me())
+        if kind == "heartbeat":
+            self.keys.ratchets.not_counted(end.device.id)
+        return Came(kind=kind, fields={**fields, "by": end})
+
+    def _wounded(self, end: End, line: Mapping[str, Any], now: int) -> Warn | None:
+        """Remember what could not be opened. Said once, until it is healed."""
+        name = f"{end.account} {encoding.text(end.device.id)}"
+        kept = self.book.get("wound", name) or {"room": line.get("room_id") or 0, "mids": [], "asked": 0, "said": False}
+        if "mid" in line or line.get("seq") is not None:
+            # Only its seq may be known yet; the event that has it names the mid.
+            kept["mids"] = [*kept["mids"], line.get("mid") or f"#{line['seq']}"][-MIDS_MOST:]
+        said, kept["said"] = kept["said"], True
+        self.book.put("wound", name, {**kept, "open": True}, now + KEPT_MS)
+        wounds = self.book.get("wounds", "all") or []
+        if name not in wounds:
+            self.book.put("wounds", "all", [*wounds, name])
+        return None if said else Warn.UNDECRYPTABLE
+
+    def say(
+        self, line: Mapping[str, Any], now: int, *, direct: int = 0, late: bool = False, last_try: bool = False
+    ) -> Opened:
+        """A sealed event, in its place in the log. `direct`: the other one of a direct conversation; `late`: it was
+        WAITING, and its envelope has come.
+
+        @raise Unknown: somebody's manifests must be fetched. @raise Behind: the room's log must be.
+        """
+        room, seq, by = int(line["room_id"]), int(line["seq"]), int(line["by_id"])
+        try:
+            sealed, header = message.from_wire(encoding.data(line["sealed"]))
+            mid = UUID(str(line.get("mid"))).bytes
+        except (Malformed, ValueError):
+            return Opened(warn=Warn.FORGED)
+        if (header.account, header.mid) != (by, mid):
+            return Opened(warn=Warn.FORGED)
+        if direct:
+            if header.room != message.direct_room(self.keys.account, direct) or by not in (self.keys.account, direct):
+                return Opened(warn=Warn.FORGED)
+        elif (warn := self._in_place(room, header, now, late=late, last_try=last_try)) is not None:
+            return Opened(warn=warn)
+        if header.device == self.keys.own.id and by == self.keys.account:
+            return self._own(str(line["mid"]), sealed, seq, now)
+        return self._open(seq, sealed, header, now, last_try=last_try)
+
+    def _in_place(self, room: int, header: Header, now: int, *, late: bool, last_try: bool) -> Warn | None:
+        """Whether the sender was a member, on the chain that is known here, and not behind what was said since."""
+        log = self.log(room, now)
+        if (log is None or header.log_seq > log.seq) and not last_try:
+            raise Behind(room)
+        if log is None or header.room != log.room:
+            return Warn.FORGED
+        if header.log_seq > log.seq or log.head_at(header.log_seq) != header.head:
+            return Warn.FORK
+        if not log.was_in(header.log_seq, header.account):
+            return Warn.STRANGER
+        kept = self.book.get("room", str(room))
+        if header.log_seq < kept["floor"] and not late:
+            return Warn.OUT_OF_PLACE
+        if header.log_seq > kept["floor"]:
+            with self.book.atomic():
+                self.book.put("room", str(room), {**kept, "floor": header.log_seq})
+        return None
+
+    def _own(self, mid: str, sealed: Sealed, seq: int, now: int) -> Opened:
+        """A message of this device comes back: it must be the very one that was sent."""
+        kept = self.book.get("sent", mid)
+        if kept is None:
+            return Opened(warn=Warn.WAITING)
+        if kept["stale"] or encoding.data(kept["sealed"]) != sealed.wire():
+            return Opened(warn=Warn.FORGED)
+        if kept["seq"] not in (0, seq):
+            return Opened(warn=Warn.AGAIN)
+        self.stored(mid, seq, now)
+        return Opened(kept["content"])
+
+    def _open(self, seq: int, sealed: Sealed, header: Header, now: int, *, last_try: bool) -> Opened:
+        account = header.account
+        what = f"{sealed.digest.hex()} {account}"
+        where = f"{header.room.hex()} {account} {header.device.hex()}"
+        given = self.book.get("key", what)
+        before = thread.thread(self.book.get("thread", where))
+        if given == OPENED:
+            return Opened(warn=Warn.AGAIN)
+        if given is None:
+            with self.book.atomic():
+                self.book.put("thread", where, before.unopened(sealed.digest).kept())
+                self.book.put("waiting", what, seq, now + KEPT_MS)
+                self.book.put("mid", str(seq), str(UUID(bytes=header.mid)), now + KEPT_MS)
+            return Opened(warn=Warn.WAITING)
+        name, key, body, bind = (encoding.data(part) for part in given)
+        sender = self.keys.end(account, name)
+        if sender is None:
+            return Opened(warn=Warn.GHOST)
+        try:
+            key = message.check(sealed, (key, body, bind), sender, self.keys.me())
+            plain = message.unseal(sealed, key)
+        except (Forged, Malformed):
+            return Opened(warn=Warn.FORGED)
+        try:
+            if self.keys.seen(account, plain.manifest_seq, plain.manifest) is not None:
+                return Opened(warn=Warn.FORK)
+        except Unknown:
+            if not last_try:
+                raise
+            return Opened(warn=Warn.FORK)
+        after, place = before.read(plain, sealed.digest)
+        with self.book.atomic():
+            self.book.put("thread", where, after.kept())
+            self.book.put("key", what, OPENED, now + KEPT_MS)
+            self.book.put("waiting", what, None)
+        if place in (Place.AGAIN, Place.FORK):
+            return Opened(warn=Warn.AGAIN if place is Place.AGAIN else Warn.FORK)
+        if self.keys.trust(account) is Trust.CHANGED:
+            return Opened(plain.content, Warn.CHANGED)
+        warns = {Place.GAP: Warn.GAP, Place.LATE: Warn.OUT_OF_PLACE}
+        return Opened(plain.content, warns.get(place))
+
+    # -- healing ------------------------------------------------------------------------------------------------------
+
+    def wounds(self, now: int) -> list[Wound]:
+        """What is to be healed now: a new session with each of these devices, and a word asking for what was lost."""
+        found = []
+        for name in self.book.get("wounds", "all") or ():
+            kept = self.book.get("wound", name)
+            account, device = name.split(" ")
+            end = self.keys.end(int(account), encoding.data(device))
+            if kept is not None and end is not None and kept["open"] and now - kept["asked"] >= RETRY_MS:
+                mids = [self.book.get("mid", mid[1:]) if mid.startswith("#") else mid for mid in kept["mids"]]
+                found.append(Wound(end, kept["room"], tuple(mid for mid in mids if mid)))
+        return found
+
+    def lost(self, account: int, device: bytes, room: int, mid: str, now: int) -> None:
+        """A message's envelope has not come, and all that was sent before has."""
+        end = self.keys.end(account, device)
+        if end is not None:
+            with self.book.atomic():
+                self._wounded(end, {"room_id": room, "mid": mid}, now)
+
+    def asked(self, wound: Wound, now: int) -> None:
+        """The new session is there, and the word is out."""
+        name = f"{wound.end.account} {encoding.text(wound.end.device.id)}"
+        with self.book.atomic():
+            kept = self.book.get("wound", name)
+            still = {**kept, "open": False, "asked": now, "mids": [], "said": False}
+            self.book.put("wound", name, still, now + KEPT_MS)
+            self.book.put("wounds", "all", [other for other in self.book.get("wounds", "all") if other != name])
+
+
+def _wire(kept: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a `say`."""
+    return {"room": kept["room"], "sealed": kept["sealed"], "envelopes": kept["envelopes"], "without": kept["without"]}
+
+
+def _seq(proof: bytes) -> int:
+    return int.from_bytes(proof[79:87], "big")
+
+
+__all__ = ["Behind", "Came", "NoSession", "Opened", "Sealing", "Unknown", "Warn", "Wound"]
