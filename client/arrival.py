@@ -96,6 +96,7 @@ class Arrival:
         """The log is followed from here, and what was missed is read as history."""
         chat = self.chat
         chat.view.cursor = max(chat.view.cursor, fields["seq"])
+        chat.past.begin(chat.view.cursor)
         chat.save()
         missed = [(room, count) for room, count in fields["missed"] if count <= REPLAY]
         place = chat.view.place

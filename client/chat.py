@@ -20,6 +20,7 @@ from client.arrival import Arrival
 from client.commands import Commands
 from client.conversation import Action, Call, Conversation, Enter, In, Local, Out, Queue, Show
 from client.face import Face
+from client.past import Past
 from client.receipts import Receipts
 from client.sender import Sender
 from client.store import Held, Store
@@ -64,6 +65,7 @@ class Chat:
         self.sender = Sender(self)
         self.arrival = Arrival(self)
         self.receipts = Receipts(self)
+        self.past = Past(self)
         self.tells_typing = True
         """A setting: whether others are told that I am typing."""
         self.down_since: float | None = None

@@ -127,6 +127,8 @@ class Conversation:
         self.question: Question | None = None
         self._from_door = False
         self._misses = 0
+        self._paged: tuple[int, int] | None = None
+        """The room whose past was read last, and the seq before which it goes on."""
 
     # -- the prompt ---------------------------------------------------------------------------------------------------
 
@@ -236,6 +238,9 @@ class Conversation:
             if not self.view.current:
                 raise Refusal("NO_ROOM")
             room = self.view.current
+        paged, self._paged = self._paged, None
+        if verb == "history" and not fields and paged is not None and paged[0] == room:
+            fields = {"before": paged[1]}  # once more: what is older
         mid = new_mid(at) if row["needs"] != "nothing" else None
         return [Call(verb, fields, room, mid=mid, text=line)]
 
@@ -348,6 +353,9 @@ class Conversation:
             place = self.view.place
             fields = {**fields, "room": place.name if place else "", "role": place.role if place else ""}
         rows = self._rows(sentence, fields)
+        if sentence == "history" and fields["more"]:
+            self._paged = (call.room if isinstance(call.room, int) else 0, fields["lines"][0]["seq"])
+            rows = [sentences.OLDER, *rows]
         if sentence in ENTERED:
             rows = rows if self.says_where else [row for row in rows if row != _where(fields)]
             actions.append(Enter(self._entered(fields)))

@@ -21,6 +21,10 @@ NO_SUCH_ROOM = "You are not in {name}. /join {name}"
 NO_UNREAD = "Nothing unread."
 NOT_A_TERMINAL = "This is no terminal: going on line by line, as with --plain."
 
+OLDER = "(/history once more shows what is older)"
+PAGER = " {room}  {day}  Page-Up, Page-Down, Home; q goes back  {more}"
+LOADING = "(loading)"
+OLDEST = "(the beginning)"
 AWAY = "away: {names}"
 IS_OFFLINE = "{name} is offline"
 

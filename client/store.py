@@ -152,6 +152,13 @@ class Store:
         ).fetchall()
         return [loads(self._vault.open("event", seq, body)) for seq, body in reversed(rows)]
 
+    def next(self, room: int, after: int, count: int) -> list[dict[str, Any]]:
+        """The oldest events of a room newer than `after`, in order."""
+        rows = self._db.execute(
+            "SELECT seq, body FROM event WHERE room = ? AND seq > ? ORDER BY seq LIMIT ?", (room, after, count)
+        ).fetchall()
+        return [loads(self._vault.open("event", seq, body)) for seq, body in rows]
+
     def unread(self, room: int, after: int, most: int = 2_000) -> list[tuple[int, int]]:
         """What counts in a room past a cursor: (seq, weight), in order; of very much, the first `most`."""
         return self._db.execute(
@@ -164,7 +171,9 @@ class Store:
         with self._transaction():
             self._db.execute("DELETE FROM event")
             self._db.execute("DELETE FROM typed")
-            self._db.execute("DELETE FROM kept WHERE name IN ('rooms', 'cursor', 'reads', 'current', 'people')")
+            self._db.execute(
+                "DELETE FROM kept WHERE name IN ('rooms', 'cursor', 'reads', 'current', 'people', 'base', 'floors')"
+            )
 
     # -- the outbox ---------------------------------------------------------------------------------------------------
 

@@ -11,17 +11,15 @@ import asyncio
 import os
 import signal
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from prompt_toolkit import PromptSession
+from prompt_toolkit.application import in_terminal
 from prompt_toolkit.buffer import Buffer
-from prompt_toolkit.completion import CompleteEvent, Completer, Completion
-from prompt_toolkit.document import Document
 from prompt_toolkit.filters import Condition
 from prompt_toolkit.formatted_text import FormattedText
-from prompt_toolkit.history import History
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.output import ColorDepth
@@ -29,20 +27,24 @@ from prompt_toolkit.renderer import print_formatted_text
 from prompt_toolkit.styles import DynamicStyle, Style
 
 from chatd import texts
-from client import completion, formatting, sentences
+from client import formatting, sentences
 from client.chat import Chat
 from client.face import Face
 from client.formatting import Fragments
 from client.lines import KEEP, TALL, Line
+from client.recall import Tab, Typed
 from client.status import status
 from client.store import Store
 from client.themes import THEMES
+from client.timers import Timers
 
 if TYPE_CHECKING:
     from client.link import Link
 
 GATHER: Final = 0.02
 """Seconds in which what arrives is gathered into one drawing."""
+AGAIN: Final = 0.2
+"""Seconds until it is looked whether the screen is ours again."""
 QUEUED_SHOWN: Final = 5
 FIRST_DRAWN: Final = 0.03
 """Seconds until the network is thought of: the prompt stands by then."""
@@ -78,42 +80,6 @@ def run(options: Namespace, store: Store, host: str, port: int) -> int:
     return 0
 
 
-class Timers:
-    """callLater, as Twisted has it, on the loop alone."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-
-    def callLater(self, seconds: float, do: Callable[..., object], *args: object) -> Timer:
-        """Do it then."""
-        return Timer(self._loop, seconds, do, args)
-
-
-class Timer:
-    """Something that will be done."""
-
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, seconds: float, do: Callable[..., object], args: tuple[object, ...]
-    ) -> None:
-        self._waits = True
-        self._do = do
-        self._args = args
-        self._handle = loop.call_later(seconds, self._now)
-
-    def _now(self) -> None:
-        self._waits = False
-        self._do(*self._args)
-
-    def active(self) -> bool:
-        """Whether it is still to be done."""
-        return self._waits
-
-    def cancel(self) -> None:
-        """Do not."""
-        self._waits = False
-        self._handle.cancel()
-
-
 class Terminal(Face):
     """The screen and the keys of one chat."""
 
@@ -135,9 +101,9 @@ class Terminal(Face):
         self._over = False
         self.session: PromptSession[str] = PromptSession(
             message=self._message,
-            completer=_Tab(self),
+            completer=Tab(lambda: self.chat),
             complete_while_typing=False,
-            history=_Typed(store),
+            history=Typed(store),
             bottom_toolbar=self._status,
             key_bindings=self._keys(),
             style=DynamicStyle(lambda: self._style),
@@ -214,12 +180,11 @@ class Terminal(Face):
 
         @add(Keys.BracketedPaste, filter=~pasted)
         def paste(event: KeyPressEvent) -> None:
-            data = event.data.replace("\r\n", "\n").replace("\r", "\n")
-            if "\n" in data.rstrip("\n") and not self.chat.talk.secret:
-                self._pasted = data.rstrip("\n")
-                self.refresh()
-            else:
-                event.current_buffer.insert_text(data.rstrip("\n"))
+            self._paste(event.data)
+
+        @add("pageup", filter=~pasted)
+        def past(event: KeyPressEvent) -> None:
+            event.app.create_background_task(self._page())
 
         @add(Keys.Any, filter=pasted)
         @add("enter", filter=pasted)
@@ -237,6 +202,30 @@ class Terminal(Face):
             self.refresh()
 
         return keys
+
+    def _paste(self, data: str) -> None:
+        """Several lines at once are asked about: they may have been meant for something else."""
+        data = data.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
+        if "\n" in data and not self.chat.talk.secret:
+            self._pasted = data
+            self.refresh()
+        else:
+            self.session.default_buffer.insert_text(data)
+
+    async def _page(self) -> None:
+        """The past of the current room, on a screen of its own; what arrives meanwhile is printed afterwards."""
+        place = self.chat.view.place
+        if place is None or not self.chat.talk.inside:
+            return
+        from client.pager import Pager  # seldom needed, and it brings much
+
+        app = self.session.app
+        look = {"style": self._style, "color_depth": app.color_depth, "input": app.input, "output": app.output}
+        pager = Pager(self.chat, place, self._letters, **look)
+        async with in_terminal():
+            await pager.run()
+        self._paste(pager.typed)
+        self._print_soon()
 
     def _accept(self, buffer: Buffer) -> bool:
         """Enter. What answers a question is not remembered for the up key."""
@@ -264,10 +253,10 @@ class Terminal(Face):
         if self.session.app.is_running:
             self.session.app.invalidate()
 
-    def _print_soon(self) -> None:
+    def _print_soon(self, seconds: float = GATHER) -> None:
         if not self._printing and not self._over:
             self._printing = True
-            self.loop.call_later(GATHER, lambda: self.loop.create_task(self._print()))
+            self.loop.call_later(seconds, lambda: self.loop.create_task(self._print()))
 
     async def _print(self) -> None:
         """Put what has gathered above the prompt.
@@ -282,8 +271,8 @@ class Terminal(Face):
         self._printing = False
         if self._over:
             return
-        if not app.is_running or app._running_in_terminal:  # not yet; or $EDITOR has the screen
-            self._print_soon()
+        if not app.is_running or app._running_in_terminal:  # not yet; or the pager or $EDITOR has the screen
+            self._print_soon(AGAIN)
             return
         brackets, renderer._bracketed_paste_enabled = renderer._bracketed_paste_enabled, False
         renderer.erase()
@@ -376,29 +365,3 @@ class Terminal(Face):
     def bye(self) -> None:
         if self.session.app.is_running:
             self.session.app.exit(result="")
-
-
-class _Typed(History):
-    """The lines typed before. They are kept by Chat, sealed."""
-
-    def __init__(self, store: Store) -> None:
-        super().__init__()
-        self._store = store
-
-    def load_history_strings(self) -> Iterable[str]:
-        return self._store.typed()
-
-    def store_string(self, string: str) -> None:
-        """Chat keeps it."""
-
-
-class _Tab(Completer):
-    def __init__(self, face: Terminal) -> None:
-        self._face = face
-
-    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
-        chat = self._face.chat
-        if chat.talk.question is not None or not chat.talk.inside:
-            return
-        for offer in completion.offers(document.text_before_cursor, chat.view, chat.commands):
-            yield Completion(offer.text, -offer.length, offer.shown, display_meta=offer.note)

@@ -7,11 +7,11 @@ again, from the store or from the network, shows nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from client.face import Face
-from client.lines import Line, Tail, Writer
+from client.lines import Line, Tail, Writer, day_of
 from client.outbox import Mark
 from client.store import Store
 from client.view import MENTION, Place, View, as_event
@@ -99,6 +99,25 @@ class Transcript:
             line.mark = None  # of the past it is not asked any more who has seen it
         self.add(line)
         return line.mark is Mark.STORED
+
+    def as_lines(
+        self, events: Iterable[Mapping[str, Any]], before: Line | None = None, after: Line | None = None
+    ) -> list[Line]:
+        """Events of the past as lines, with one between two days; `before` and `after` are what they stand between."""
+        lines: list[Line] = [] if before is None else [before]
+        for fields in events:
+            event = as_event(fields)
+            place = self.view.places.get(event.room)
+            line = self.writer.event(event, str(fields.get("room") or "") if place is None else place.name)
+            if line is not None:
+                line.mark = None
+                lines.append(line)
+        found: list[Line] = []
+        for line in [*lines, *([] if after is None else [after])]:
+            if found and day_of(line.at) != day_of(found[-1].at):
+                found.append(self.writer.day(line.at))
+            found.append(line)
+        return found[before is not None : len(found) - (after is not None)]
 
     # -- lines out ----------------------------------------------------------------------------------------------------
 

@@ -175,6 +175,40 @@ class TypingTests(ClientTestCase):
         await bob.keys("Enter")
         await alice.event("promoted")
 
+    async def test_page_up(self) -> None:
+        """Page-Up shows what was before, fetched where it is not here; what arrives meanwhile is printed afterwards."""
+        server = await self.server()
+        alice = await self.person(server.port, "alice")
+        await alice.call("create", room="#ops")
+        for number in range(150):
+            await alice.call("say", room="#ops", text=f"line {number}")
+        await self.registered("bob", server.port)
+        await alice.call("add", room="#ops", user="bob")
+        for number in range(150, 300):
+            await alice.call("say", room="#ops", text=f"line {number}")
+        bob = await self.terminal("--profile", "bob")
+        await bob.shows("line 299", "online")
+        await bob.letters("half a line")
+        await bob.keys("PPage")
+        await bob.shows(" #ops ", "q goes back", "alice: line 27")
+        await alice.call("say", room="#ops", text="meanwhile")
+        await bob.keys("Home", "Home")
+        screen = await bob.shows("alice added you to #ops.", "alice: line 150", "(the beginning)")
+        self.assertNotIn("half a line", screen)
+        self.assertNotIn("meanwhile", screen)
+        await bob.keys("q")
+        await bob.shows("alice: line 299", "alice: meanwhile", "#ops [open]> half a line")
+        await bob.keys("PPage")
+        await bob.shows("q goes back")
+        await bob.letters("!")
+        await bob.shows("#ops [open]> half a line!")
+        await bob.keys("PPage")
+        await bob.shows("q goes back")
+        await bob.paste("one\ntwo")
+        await bob.shows("Paste 2 lines? [y]es [f]ile [n]o")
+        await bob.keys("n", "Enter")
+        await alice.event("say", text="half a line!")
+
     async def test_paste_guard(self) -> None:
         """Several lines pasted are asked about, and are one text."""
         bob, alice = await self.everyday(80)

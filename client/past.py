@@ -1,0 +1,81 @@
+"""A room's past: what of it lies here, and what is fetched from the server when somebody scrolls up.
+
+The rule: from a room's floor on, every event is in the store. What is older may be there or not (another device heard
+it, or this one long ago), so it is fetched before it is shown; what the store has already stays as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from client.store import Held
+
+if TYPE_CHECKING:
+    from client.chat import Chat
+
+Events = list[dict[str, Any]]
+
+
+class Past:
+    """What one chat knows of what was."""
+
+    def __init__(self, chat: Chat) -> None:
+        self.chat = chat
+        self._base: int = chat.store.get("base", 0)
+        self._floors: dict[str, int] = chat.store.get("floors", {})
+
+    def begin(self, seq: int) -> None:
+        """The log is followed from here on; what was before is not here."""
+        self._base, self._floors = seq, {}
+        self.chat.store.put(base=seq, floors={})
+
+    def floor(self, room: int) -> int:
+        """From this seq on all events of the room are here; 0: there are no older ones."""
+        return self._floors.get(str(room), self._base + 1)
+
+    def page(self, room: int, before: int, count: int, show: Callable[[Events, bool], None]) -> None:
+        """Show the `count` events of a room that come before a seq (or as many as there are), the oldest first.
+
+        Also shown is whether these are the oldest that can be had now.
+        """
+        floor = self.floor(room)
+        here = [fields for fields in self.chat.store.last(room, count, before=before) if fields["seq"] >= floor]
+        if len(here) == count or not floor or not self.chat.inside:
+            show(here, len(here) < count)
+            return
+
+        def fetched(answer: Mapping[str, Any]) -> None:
+            self._keep(room, answer, count)
+            self.page(room, before, count, show)
+
+        call = {"do": "past", "room": room, "way": "before", "one": min(floor, before), "count": count, "all": "yes"}
+        self.chat.link.call(call).addCallbacks(fetched, lambda _: show(here, True))
+
+    def newer(self, room: int, after: int, count: int) -> Events:
+        """The events of a room that come after a seq that was shown; they are all here."""
+        return self.chat.store.next(room, after, count)
+
+    def _keep(self, room: int, answer: Mapping[str, Any], count: int) -> None:
+        events = answer["events"]
+        held = [Held(event["seq"], room, 0, as_wire(event, answer["room"])) for event in events]
+        self._floors[str(room)] = events[0]["seq"] if len(events) == count else 0
+        self.chat.store.add(held, floors=self._floors)
+
+
+def as_wire(event: Mapping[str, Any], room: str) -> dict[str, Any]:
+    """An event of the server's answer to `past` as it comes by itself."""
+    fields: dict[str, Any] = {
+        "ev": event["kind"],
+        "seq": event["seq"],
+        "room": room,
+        "room_id": event["room"],
+        "by": event["by_name"],
+        "by_id": event["by"],
+        "at": event["at"],
+    }
+    if event["who"]:
+        fields |= {"who": event["who_name"], "who_id": event["who"]}
+    return fields | {
+        name: event[name] for name in ("text", "mid", "sealed", "proof", "data") if event[name] is not None
+    }
