@@ -65,6 +65,10 @@ class Audit:
         """An administrative act: what was done, to whom, and by which user of this machine or which operator."""
         self._tell("admin", act=act, about=about, by=by)
 
+    def transferred(self, *, room: str, name: str, file: str, size: int, result: str, seconds: float) -> None:
+        """A file has come or gone, or not. `file` "": the server does not know what it is called."""
+        self._tell("file.transfer", room=room, name=name, file=file, size=size, result=result, seconds=seconds)
+
     def happened(self, events: list[Event], origins: Mapping[int, Any]) -> None:
         """These events are committed; tell those that our sessions made."""
         if not origins:

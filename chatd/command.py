@@ -54,6 +54,7 @@ class Settings:
     `guests`: people may come in without an account. `door_password`: asked of whoever brings none of their own ("":
     none is). `oper`: a name and a password that make an operator of a session ("": none do). `sts`: the port to which
     clients in clear text are to come back by TLS, and for how many seconds they are to remember it (0: they are not).
+    `reach`: the command by which a shell reaches this server ("": nc, or openssl, and where the connection came to).
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -71,6 +72,7 @@ class Settings:
     door_password: str = ""
     oper: tuple[str, str] = ("", "")
     sts: tuple[int, int] = (0, 0)
+    reach: str = ""
 
 
 @dataclass(frozen=True, slots=True)

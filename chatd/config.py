@@ -53,12 +53,15 @@ class Groups:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """How it presents itself. `motd` is a file, read at start and at SIGHUP; `operators` are accounts by name."""
+    """How it presents itself. `motd` is a file, read at start and at SIGHUP; `operators` are accounts by name.
+    `reach` is the command by which a shell reaches it, where that cannot be seen from here.
+    """
 
     name: str = "chatd"
     banner: str = ""
     motd: Path | None = None
     operators: tuple[str, ...] = ()
+    reach: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,6 +53,9 @@ CODES: Final[dict[str, frozenset[str]]] = {
         "NO_FILE": "file",
         "NO_FILES_YET": "",
         "TICKET": "",
+        "FILE_CUT": "size got",  # no more bytes came
+        "CHECKSUM": "",  # other bytes came than were told
+        "DISK_FULL": "",
         "E2E_ONLY": "room",
         "BAD_USAGE": "usage",
         "UNKNOWN_CMD": "command near",

@@ -28,7 +28,7 @@ from chatd.routing import FOLDING, RANKING, Ear, Key, Routing, bereft, entering,
 from chatd.store import ReadTx
 from chatd.store.database import TAIL, Committed, Database
 
-PERSONAL: Final = FOLDING | RANKING | {"door", "banned", "unbanned", "asked", "denied", "logged_out", "deleted"}
+PERSONAL: Final = FOLDING | RANKING | {"door", "banned", "unbanned", "asked", "denied", "logged_out", "deleted", "file"}
 """Kinds that are delivered one by one, since somebody named in them may see them differently."""
 PAGE: Final = 500
 """How many events a session that is behind reads at once."""

@@ -34,6 +34,35 @@ class Presence(Protocol):
         """Somebody's session has ended."""
 
 
+class Transfer(Protocol):
+    """The connection of one file, without its socket."""
+
+    def received(self, data: bytes) -> None:
+        """Bytes have come."""
+
+    def eof(self) -> None:
+        """No more will come."""
+
+    def full(self) -> None:
+        """The socket takes no more for now."""
+
+    def drained(self) -> None:
+        """It takes more."""
+
+    def lost(self) -> None:
+        """The connection has ended."""
+
+
+class Transfers(Protocol):
+    """All files that come and go here."""
+
+    def open(self, socket: Any, first: bytes) -> Transfer:
+        """A connection has begun with these bytes: it is a file's."""
+
+    def sweep(self) -> None:
+        """End the connections on which nothing moves."""
+
+
 class Audit(Protocol):
     """The log that an operator reads."""
 
@@ -57,6 +86,7 @@ class Instance:
     presence: Presence
     watching: Watching
     audit: Audit
+    transfers: Transfers
     slowly: Callable[[Callable[[], Any]], Deferred[Any]]
     """Run on the password thread."""
     later: Callable[[Callable[[], Any]], Any]

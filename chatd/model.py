@@ -102,7 +102,8 @@ class Call(NamedTuple):
 class Me(NamedTuple):
     """On whose behalf a call runs, and under which settings.
 
-    `account` 0 is nobody yet; `room` 0 is no current room; `login` is the login's row.
+    `account` 0 is nobody yet; `room` 0 is no current room; `login` is the login's row. `here`: where this
+    connection came to: host, port, and whether by TLS.
     """
 
     account: int
@@ -112,6 +113,7 @@ class Me(NamedTuple):
     address: str
     settings: Settings
     operator: bool = False
+    here: tuple[str, int, bool] = ("", 0, False)
 
 
 class Reply(NamedTuple):

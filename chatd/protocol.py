@@ -6,6 +6,7 @@ The rule: nothing is allocated per connection until it is used, no timer include
 from __future__ import annotations
 
 import fcntl
+import os
 import socket
 import struct
 import termios
@@ -22,7 +23,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chatd.command import Settings
-from chatd.instance import Instance
+from chatd.instance import Instance, Transfer
 from chatd.session import Session, State
 from chatd.wire.dialect import Dialect
 from chatd.wire.irc import Irc, is_irc
@@ -32,6 +33,10 @@ from chatd.wire.plain import Plain
 _log = Logger()
 
 SWEEP: Final = 0.1
+FILE_SWEEP: Final = 1.0
+"""Seconds between two looks at the transfers."""
+FILE_READ: Final = 262_144
+"""Bytes that are read, or wait, at a time on a file's connection."""
 MOST_PARTS: Final = 512
 """How many pieces one write gathers; the kernel's bound is 1024."""
 _LOOPBACK: Final = ("127.", "::1")
@@ -54,6 +59,8 @@ class ChatProtocol(Protocol):
         self.factory = factory
         self.session: Session
         self._socket: socket.socket | None = None
+        self._file: Transfer | None = None
+        self._still_reads = False
 
     def connectionMade(self) -> None:
         """Somebody is there."""
@@ -72,21 +79,34 @@ class ChatProtocol(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes have come."""
-        self.session.receive(data)
+        if self._file is None:
+            self.session.receive(data)
+        else:
+            self._file.received(data)
 
     def readConnectionLost(self) -> None:
         """The client sends no more, and may still read."""
-        self.session.eof()
+        transport: Any = self.transport
+        if self._file is None:
+            self.session.eof()
+        elif self.session.state is State.CLOSING:
+            transport.loseConnection()
+        else:
+            self._still_reads = False
+            self._file.eof()
 
     def writeConnectionLost(self) -> None:
-        """The client reads no more."""
+        """The client reads no more; or we have told a file's client that it has everything."""
         transport: Any = self.transport
-        transport.abortConnection()
+        if self._file is None or self.session.state is not State.CLOSING:
+            transport.abortConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """It is over."""
         self._socket = None
         self.session.lost(clean=reason.check(ConnectionDone) is not None)
+        if self._file is not None:
+            self._file.lost()
         self.factory.went(self)
 
     # -- the session's side -------------------------------------------------------------------------------------------
@@ -116,15 +136,30 @@ class ChatProtocol(Protocol):
 
     def delivered(self) -> bool:
         """Whether everything sent has reached the other machine (or the proxy): nothing waits here or in the kernel."""
+        return not self.unsent()
+
+    def unsent(self) -> int:
+        """How many bytes have not reached the other machine (or the proxy) yet, at least: those that wait here, and in
+        the kernel."""
         transport: Any = self.transport
         inner: Any = getattr(transport, "transport", transport)  # under TLS, the socket's own transport
         if not isinstance(inner, tcp.Connection):
-            return True
+            return 0
+        waiting = len(inner.dataBuffer) - inner.offset + inner._tempDataLen
+        waiting += sum(map(len, getattr(transport, "_appSendBuffer", ())))
         sock = getattr(inner, "socket", None)
-        if sock is None or inner.dataBuffer or inner._tempDataBuffer or getattr(transport, "_appSendBuffer", None):
-            return False
+        if sock is None:
+            return waiting + 1  # the socket is gone: nobody can tell
         unsent: int = struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, b"\0\0\0\0"))[0]
-        return unsent == 0
+        return waiting + unsent
+
+    def here(self) -> tuple[str, int]:
+        """The address that this connection came to: host and port; of a Unix socket its path and 0."""
+        transport: Any = self.transport
+        found = transport.getHost()
+        if hasattr(found, "port"):
+            return found.host, found.port
+        return os.fsdecode(getattr(found, "name", b"") or b""), 0
 
     def unread(self) -> bool:
         """Whether something has come that was not looked at yet: this process was busy, or stood still."""
@@ -144,6 +179,24 @@ class ChatProtocol(Protocol):
         if not transport.disconnecting:
             transport.resumeProducing()
 
+    def carry_file(self, first: bytes) -> None:
+        """From these bytes on, the connection is a file's."""
+        transport: Any = self.transport
+        transport.bufferSize = FILE_READ
+        self._still_reads = True
+        self._file = self.factory.instance.transfers.open(self, first)
+
+    def finish(self) -> None:
+        """All is said about a file: flush, and let the client hang up. What it still sends is thrown away; were the
+        connection closed over it, the client might never read what was said."""
+        transport: Any = self.transport
+        self.session.move("close")
+        transport.unregisterProducer()
+        if self._still_reads and hasattr(transport, "loseWriteConnection"):
+            transport.loseWriteConnection()
+        else:
+            transport.loseConnection()
+
     def close(self) -> None:
         """Flush and end."""
         transport: Any = self.transport
@@ -160,11 +213,17 @@ class ChatProtocol(Protocol):
 
     def pauseProducing(self) -> None:
         """The client reads too slowly: too much waits for it."""
-        self.session.full()
+        if self._file is None:
+            self.session.full()
+        else:
+            self._file.full()
 
     def resumeProducing(self) -> None:
         """Nothing waits for it any more."""
-        self.session.drained()
+        if self._file is None:
+            self.session.drained()
+        else:
+            self._file.drained()
 
     def stopProducing(self) -> None:
         """The connection goes; `connectionLost` says so too."""
@@ -183,6 +242,7 @@ class ChatFactory(Factory[ChatProtocol]):
         self._outside: dict[ChatProtocol, float] = {}
         self._closing: dict[ChatProtocol, float] = {}
         self._draining = False
+        self._files_swept = 0.0
         self._empty: Deferred[None] | None = None
         self._sweeping = LoopingCall(self.sweep)
         self._sweeping.clock = clock
@@ -236,6 +296,9 @@ class ChatFactory(Factory[ChatProtocol]):
                 protocol.session.close("slow")
         for protocol in _due(self._closing, now - limits.drain_seconds):
             protocol.abort()
+        if now - self._files_swept >= FILE_SWEEP:
+            self._files_swept = now
+            self.instance.transfers.sweep()
 
     def reload(self, settings: Settings) -> None:
         """Go on under other settings."""

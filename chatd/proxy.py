@@ -59,11 +59,12 @@ class Source(NamedTuple):
 
 class Header(NamedTuple):
     """A header that could be read. `source` None: keep the real peer. `size` counts the TLVs too, seen or not. `tls`:
-    the client came to the proxy by TLS."""
+    the client came to the proxy by TLS. `reached`: where it came to there."""
 
     source: Source | None
     size: int
     tls: bool = False
+    reached: Source | None = None
 
 
 class BadHeader(Exception):
@@ -92,8 +93,8 @@ def _read_v1(data: bytes) -> Header | None:
     version = {b"TCP4": 4, b"TCP6": 6}.get(words[1])
     if version is None or len(words) != 6:
         raise BadHeader("v1 line malformed")
-    _v1_source(version, words[3], words[5])
-    return Header(_v1_source(version, words[2], words[4]), size)
+    reached = _v1_source(version, words[3], words[5])
+    return Header(_v1_source(version, words[2], words[4]), size, reached=reached)
 
 
 def _v1_source(version: int, host: bytes, port: bytes) -> Source:
@@ -125,12 +126,16 @@ def _read_v2(data: bytes) -> Header | None:
     if len(data) < V2_FIXED + block:
         return None
     width = (block - 4) // 2
-    host = ip_address(data[V2_FIXED : V2_FIXED + width])
-    port = int.from_bytes(data[V2_FIXED + 2 * width : V2_FIXED + 2 * width + 2], "big")
+    source, reached = (_v2_source(data, V2_FIXED + n * width, width, V2_FIXED + 2 * (width + n)) for n in (0, 1))
     if len(data) < size <= V2_LOOKED_AT:
         return None
     tls = size <= V2_LOOKED_AT and _says_tls(data[V2_FIXED + block : size])
-    return Header(Source(unmapped(str(host)), port), size, tls)
+    return Header(source, size, tls, reached)
+
+
+def _v2_source(data: bytes, host: int, width: int, port: int) -> Source:
+    address = ip_address(data[host : host + width])
+    return Source(unmapped(str(address)), int.from_bytes(data[port : port + 2], "big"))
 
 
 def _says_tls(tlvs: bytes) -> bool:
@@ -191,6 +196,8 @@ class HeaderProtocol(Protocol):
         self.factory.header_done(self)
         if header.source is not None:
             transport.getPeer = header.source.peer
+        if header.reached is not None:
+            transport.getHost = header.reached.peer
         if header.tls:
             transport.came_by_tls = True
         inner = self.factory.wrapped.buildProtocol(transport.getPeer())

@@ -22,13 +22,14 @@ from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks, may
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThreadPool
-from twisted.logger import ILogObserver
+from twisted.logger import ILogObserver, Logger
 from twisted.python import usage
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from chatd import __version__, commands  # noqa: F401  (the table fills)
 from chatd.audit import Audit, log_to
+from chatd.blobs import FOLDER, Blobs
 from chatd.command import Settings
 from chatd.commands import account
 from chatd.config import Config, ConfigError, load
@@ -44,10 +45,17 @@ from chatd.protocol import ChatFactory, choose
 from chatd.store.database import Committed, Database
 from chatd.store.migrate import TooNew, guests, last_seq, migrate
 from chatd.tls import OWN, BadCertificate, Certificate, own_certificate
+from chatd.transfers import Transfers
 from chatd.watching import Watching
+
+_log = Logger()
 
 SWEEP_GUESTS: Final = 20.0
 """Seconds between two looks for guests who are left over."""
+SWEEP_FILES: Final = 60.0
+"""Seconds between two looks for files whose time is over; at every so many-th the disk is looked through, too."""
+SWEEP_DISK: Final = 60
+FILE_THREADS: Final = 4
 SWITCH_INTERVAL: Final = 0.0005
 """Seconds. The writer's thread gives the interpreter lock up at each statement, and beside a busy reactor waits this
 long to
@@ -188,6 +196,7 @@ def settings_of(config: Config) -> Settings:
         door_password=config.irc.password,
         oper=(config.irc.oper_name, config.irc.oper_password),
         sts=(config.irc.sts_port, config.irc.sts_days * 86_400),
+        reach=config.server.reach,
     )
 
 
@@ -262,6 +271,10 @@ class ChatService(Service):
         self._certificates: dict[Files, Certificate] = {}
         self._sweeping = LoopingCall(self._sweep)
         self._sweeping.clock = reactor
+        self._sweeping_files = LoopingCall(self._sweep_files)
+        self._sweeping_files.clock = reactor
+        self._looks = 0
+        self._files = ThreadPool(1, FILE_THREADS, "files")
         self._passwords = PasswordThread(reactor, options.loaded.limits.passwords_waiting)
         self._stopping = False
 
@@ -321,6 +334,15 @@ class ChatService(Service):
         self.peers = Peers(self._reactor, self.db, self.feed, run, node, config.limits.cursor_seconds, watching)
         audit = Audit(addresses=config.log.addresses)
         self.feed.observers += [audit.happened, watching.happened]
+        blobs = Blobs(data / FOLDER, durable=config.durability == "full", reserve=config.limits.disk_reserve_bytes)
+        self.transfers = Transfers(
+            self.db,
+            blobs,
+            lambda do, *args: deferToThreadPool(self._reactor, self._files, do, *args),
+            lambda: instance.settings.limits,
+            audit,
+            self._reactor.seconds,
+        )
         instance = Instance(
             db=self.db,
             feed=self.feed,
@@ -328,6 +350,7 @@ class ChatService(Service):
             presence=self.peers,
             watching=watching,
             audit=audit,
+            transfers=self.transfers,
             slowly=self._passwords.run,
             later=lambda do: self._reactor.callLater(0, do),
             dialects=choose,
@@ -337,11 +360,13 @@ class ChatService(Service):
         self._listen()  # nobody is heard before the reactor runs
         self.db.start()
         self._passwords.start()
+        self._files.start()
         self.peers.start()
         self.control.start()
         self.factory.start()
         if config.irc.guests:
             self._sweeping.start(SWEEP_GUESTS, now=False)
+        self._sweeping_files.start(SWEEP_FILES)
         self._reactor.callWhenRunning(self._ready)
 
     def _listen(self) -> None:
@@ -415,6 +440,13 @@ class ChatService(Service):
         """See out the guests whose instance has died."""
         return self.db.write(account.sweep).addErrback(lambda failure: None)
 
+    def _sweep_files(self) -> Deferred[None]:
+        """See out what nobody wants to keep."""
+        self._looks += 1
+        return Deferred.fromCoroutine(self.transfers.sweep_files(all_of_them=self._looks % SWEEP_DISK == 1)).addErrback(
+            lambda failure: None if failure.check(Refusal) else _log.failure("sweeping files", failure)
+        )
+
     def _reload(self) -> None:
         """Read the configuration again; what can change while running, changes."""
         try:
@@ -437,15 +469,18 @@ class ChatService(Service):
     def stopService(self) -> Any:
         """Drain: accept nobody, work off what was accepted, tell everybody, lose nothing."""
         super().stopService()  # type: ignore[no-untyped-call]
-        if self._sweeping.running:
-            self._sweeping.stop()
+        for sweeping in (self._sweeping, self._sweeping_files):
+            if sweeping.running:
+                sweeping.stop()
         yield gatherResults([maybeDeferred(port.stopListening) for port in self._ports])
         self._passwords.refuse()
         self.control.stop()
         yield self.factory.drain()
+        yield self.transfers.stop()
         yield self.peers.stop()
         yield self.db.close()
         self._passwords.stop()
+        self._files.stop()
         self._node.release()
 
 

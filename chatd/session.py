@@ -8,6 +8,7 @@ A connection's life is this table and nothing else:
 
     state      input      next       what is true then
     undecided  line       door       the first line, however late, chose the dialect
+    undecided  raw        raw        the first line has a ticket: bytes of a file come or go (raw.py)
     door       login      behind     somebody is here; the log is followed from where they left off
     behind     caught_up  in         everything is heard live
     in         full       behind     too slow a reader: only a place in the log is kept, the rest waits there
@@ -33,6 +34,7 @@ from chatd.instance import Instance
 from chatd.interview import Heard, Interview
 from chatd.model import Account, Ask, Call, Event, Me, Reply, Room, Turn
 from chatd.store import Tx
+from chatd.wire import rawline
 from chatd.wire.dialect import Dialect
 from chatd.wire.framing import Overlong
 
@@ -46,21 +48,24 @@ class State(Enum):
     DOOR = "door"
     BEHIND = "behind"
     IN = "in"
+    RAW = "raw"
     CLOSING = "closing"
     GONE = "gone"
 
 
 _OPEN: Final = (State.UNDECIDED, State.DOOR, State.BEHIND, State.IN)
+"""Lines are taken; a file's connection has none but the first."""
 
 TRANSITIONS: Final[dict[tuple[State, str], State]] = {
     (State.UNDECIDED, "line"): State.DOOR,
+    (State.UNDECIDED, "raw"): State.RAW,
     (State.DOOR, "login"): State.BEHIND,
     (State.BEHIND, "caught_up"): State.IN,
     (State.IN, "full"): State.BEHIND,
     (State.IN, "logout"): State.DOOR,
     (State.BEHIND, "logout"): State.DOOR,
-    **{(state, "close"): State.CLOSING for state in _OPEN},
-    **{(state, "lost"): State.GONE for state in (*_OPEN, State.CLOSING)},
+    **{(state, "close"): State.CLOSING for state in (*_OPEN, State.RAW)},
+    **{(state, "lost"): State.GONE for state in (*_OPEN, State.RAW, State.CLOSING)},
 }
 
 TELNET: Final = b"\xff"
@@ -93,6 +98,12 @@ class Connection(Protocol):
 
     def delivered(self) -> bool:
         """Whether everything sent has reached the other side's machine."""
+
+    def here(self) -> tuple[str, int]:
+        """The address that this connection came to: host and port."""
+
+    def carry_file(self, first: bytes) -> None:
+        """From these bytes on, the connection is a file's."""
 
     def close(self) -> None:
         """Flush and end."""
@@ -203,7 +214,8 @@ class Session:
         if self._me is None:
             settings = self.instance.settings
             operator = self.operator or self.name in settings.operators
-            self._me = Me(self.account, self.name, self.focus, self.login, self.address, settings, operator)
+            here = (*self._connection.here(), self.secure)
+            self._me = Me(self.account, self.name, self.focus, self.login, self.address, settings, operator, here)
         return self._me
 
     # -- bytes in -----------------------------------------------------------------------------------------------------
@@ -224,6 +236,12 @@ class Session:
             self._queue = [held]
             return
         self._queue = []
+        if rawline.is_raw(held):
+            self.move("raw")
+            if self._greeted:
+                self._connection.send([b"\n"])  # below the door
+            self._connection.carry_file(held)
+            return
         self.dialect = self.instance.dialects(held, settings)
         if self.dialect.lively:
             self.dialect.guests = self.instance.feed.routing.guests

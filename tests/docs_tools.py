@@ -10,9 +10,9 @@ A connection begins where its name is first met; where that is a `<`, it is sile
 shown when the server ends it, and its name is free again; typing `(cut)` breaks it. A line that begins with a space
 goes on with the line above.
 
-`<password>` is the tests' password; a token is shown as `<token>` and sent back as that. In plain examples times and
-dates match any, and telnet's bytes are left out, unless the example shows them as `<hide>` and `<show>`. In json
-examples `…` stands for whatever comes there.
+`<password>` is the tests' password; a token is shown as `<token>` and sent back as that, a file's ticket as `<ticket>`.
+In plain examples times and dates match any, and telnet's bytes are left out, unless the example shows them as `<hide>`
+and `<show>`. In json examples `…` stands for whatever comes there.
 
 What can be derived from the code (the table of commands, the refusals, the states) stands between two comments with
 its name, `<!-- commands -->` … `<!-- /commands -->`, and is derived.
@@ -33,8 +33,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from chatd import commands, texts  # noqa: F401  (the table fills)
-from chatd.command import TABLE, Command
-from chatd.errors import CODES, Refusal
+from chatd.command import TABLE
+from chatd.errors import CODES
 from chatd.session import TRANSITIONS, State
 from chatd.wire.plain import MARKED
 from chatd.wire.telnet import HIDE, SHOW
@@ -55,6 +55,7 @@ _CLOCK: Final = re.compile(r"\b\d\d:\d\d(:\d\d)?\b")
 _DATE: Final = re.compile(r"\b20\d\d-\d\d-\d\d\b")
 _ELLIPSIS: Final = re.compile(rf"(:\s*)?{ANY}(\s*\}}?)")
 _TOKEN: Final = re.compile(r"[0-9a-f]{64}")
+_TICKET: Final = re.compile(r"\b[0-9a-f]{32}\b")
 
 
 class Step(NamedTuple):
@@ -149,6 +150,7 @@ class Player:
         server.moment = MOMENT
         self._clients: dict[str, Client] = {}
         self._tokens: dict[str, str] = {}
+        self._ticket = ""
 
     def play(self, example: Example) -> Iterator[Difference]:
         """Where the server does not do what the example says."""
@@ -169,7 +171,7 @@ class Player:
                     text = typed.text.replace("<password>", PASSWORD).replace(
                         "<token>", self._tokens.get(typed.name, "")
                     )
-                    client.send(text.encode() + b"\n")
+                    client.send(text.replace("<ticket>", self._ticket).encode() + b"\n")
             while self._server.instance.watching.waiting:
                 self._server.advance(0.1)
             for name in sorted(example.names):
@@ -201,7 +203,10 @@ class Player:
     def _without_token(self, name: str, line: str) -> str:
         if (found := _TOKEN.search(line)) is not None:
             self._tokens[name] = found[0]
-        return _TOKEN.sub("<token>", line)
+        line = _TOKEN.sub("<token>", line)
+        if (found := _TICKET.search(line)) is not None:
+            self._ticket = found[0]
+        return _TICKET.sub("<ticket>", line)
 
 
 def alike(said: Iterable[str], shown: Iterable[str]) -> bool:
@@ -328,6 +333,7 @@ SAMPLES: Final[dict[str, Any]] = {
     "mid": "019a…",
     "head": "…",
     "missing": [],
+    "got": 400_000,
     "extra": [],
     "ref": "7f3a",
 }
@@ -338,6 +344,7 @@ OTHERWISE: Final[dict[str, dict[str, Any]]] = {
     "BAD_NAME": {"name": "b o b"},
     "LINE_TOO_LONG": {"size": 8192},
     "QUOTA": {"size": 2_100_000, "left": 400_000},
+    "FILE_CUT": {"size": 2_100_000},
     "RATE": {"wait": 7},
     "GROUPS_FULL": {"name": "", "limit": 500},
     "OPERATORS_ONLY": {"command": "/stats"},
@@ -367,16 +374,6 @@ def _code(text: str) -> str:
     return f"`{escaped}`"
 
 
-def _is_there(entry: Command) -> bool:
-    """Whether a command does anything yet."""
-    if entry.topic == "Files" and entry.local:
-        try:
-            entry.run(None, None)
-        except Refusal as refusal:
-            return refusal.code != "NO_FILES_YET"
-    return True
-
-
 def _commands() -> Iterator[str]:
     """The table of commands, by topic as /help has them."""
     yield "| command | what it does | for |"
@@ -385,8 +382,7 @@ def _commands() -> Iterator[str]:
         for entry in TABLE.values():
             if entry.topic == topic:
                 names = ", ".join(map(_code, (entry.usage, *(f"/{alias}" for alias in entry.aliases))))
-                yet = "" if _is_there(entry) else " **Not yet.**"
-                yield f"| {names} | {_cell(entry.help)}{yet} | {WHO[entry.needs.name.lower()]} |"
+                yield f"| {names} | {_cell(entry.help)} | {WHO[entry.needs.name.lower()]} |"
 
 
 def _codes() -> Iterator[str]:

@@ -24,6 +24,7 @@ from twisted.python.failure import Failure
 
 from chatd import commands  # noqa: F401  (the table fills)
 from chatd.audit import Audit
+from chatd.blobs import FOLDER, Blobs
 from chatd.command import Settings
 from chatd.feed import Feed
 from chatd.instance import Instance
@@ -32,6 +33,7 @@ from chatd.peers import Peers
 from chatd.protocol import ChatFactory, choose
 from chatd.store.database import Committed, Database
 from chatd.store.migrate import guests, last_seq, migrate
+from chatd.transfers import Transfers
 from chatd.watching import Watching
 
 PASSWORD = "Correct7horse"
@@ -212,7 +214,7 @@ class SecureTransport(Transport):
 class Server:
     """One instance in memory. `data` is a fresh folder; several servers on one folder and clock are several instances.
 
-    `writer`, `readers` and `passwords` are its threads; `others` are the instances that its wake-ups reach.
+    `writer`, `readers`, `passwords` and `files` are its threads; `others` are the instances that its wake-ups reach.
     """
 
     def __init__(self, data: Path, *, node: int = 1, settings: Settings | None = None, clock: Any = None) -> None:
@@ -247,6 +249,11 @@ class Server:
         self.peers = Peers(self.reactor, self.db, self.feed, run, node, settings.limits.cursor_seconds, watching)
         self.audit = Audit(addresses=True)
         self.feed.observers += [self.audit.happened, watching.happened]
+        self.files = Thread(self.reactor)
+        self.blobs = Blobs(data / FOLDER, durable=False)
+        self.transfers = Transfers(
+            self.db, self.blobs, self.files.run, lambda: self.instance.settings.limits, self.audit, self.reactor.seconds
+        )
         self.instance = Instance(
             db=self.db,
             feed=self.feed,
@@ -254,6 +261,7 @@ class Server:
             presence=self.peers,
             watching=watching,
             audit=self.audit,
+            transfers=self.transfers,
             slowly=self.passwords.run,
             later=lambda do: self.reactor.callLater(0, do),
             dialects=choose,
@@ -320,7 +328,7 @@ class Server:
 
     def stop(self) -> None:
         """Say goodbye to the others and close the file, which must be sound."""
-        for thread in (self.writer, self.readers, self.passwords):
+        for thread in (self.writer, self.readers, self.passwords, self.files):
             thread.release()
         for protocol in list(self.factory.connections):
             protocol.connectionLost(Failure(ConnectionDone()))

@@ -712,6 +712,8 @@ class QuestionTests(Base):
         "password": ["Old password: "],
         "delete-account": ["Password, to delete alice for ever: "],
         "ack": ["Seq: "],
+        "get": ["File: "],
+        "cancel": ["File: "],
     }
 
     def test_every_command(self) -> None:
@@ -866,7 +868,7 @@ class AliasTests(Base):
             ("/6", ["Whom? "]),
             ("/7", ["#ops owner alice"]),
             ("/8", ["Whom? "]),
-            ("/9", ["This server has no files yet."]),
+            ("/9", ["Path: "]),
             ("/3", ["Bye."]),
         )
         self.assertTrue(alice.closed)
@@ -1200,10 +1202,10 @@ class LogTests(Base):
 class RefusalTests(Base):
     """Every refusal, its text and its second line (FEATURES §3): each test is named for the code it reaches."""
 
-    LATER = frozenset({"QUOTA", "NO_FILE", "TICKET", "STALE", "SECRET_IN_LINE"})
-    """Those of issues to come: files (3), sealed groups (5), the client (4)."""
-    DIALECTS = frozenset({"BAD_LINE", "MID_REUSED"})
-    """Those that only a program can meet; tests.test_json has them."""
+    LATER = frozenset({"NO_FILES_YET", "STALE", "SECRET_IN_LINE"})
+    """Those of issues to come: sealed groups (5), the client (4)."""
+    DIALECTS = frozenset({"BAD_LINE", "MID_REUSED", "QUOTA", "TICKET", "FILE_CUT", "CHECKSUM", "DISK_FULL"})
+    """Those that only a program can meet, or a file's connection; tests.test_json and tests.test_files have them."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -1461,10 +1463,10 @@ class RefusalTests(Base):
         self.carol.type("/create #carols")
         self.refused(self.alice, "/add carol", "GROUPS_FULL", "carol is in 1 group already.")
 
-    def test_NO_FILES_YET(self) -> None:
-        """Files are to come."""
-        for typed in ("/9", "/send x.pdf", "/get 17", "/files", "/image cat.png"):
-            self.refused(self.alice, typed, "NO_FILES_YET", "This server has no files yet.")
+    def test_NO_FILE(self) -> None:
+        """A file that is not there."""
+        for typed in ("/get 17", "/cancel 17"):
+            self.refused(self.alice, typed, "NO_FILE", "No such file: 17.")
 
     def test_E2E_ONLY(self) -> None:
         """A sealed room takes no text, and shows none."""

@@ -124,6 +124,11 @@ REFUSALS: dict[str, list[tuple[dict[str, Any], list[str]]]] = {
     "NO_FILE": [({"file": 17}, ["No such file: 17."])],
     "NO_FILES_YET": [({}, ["This server has no files yet."])],
     "TICKET": [({}, ["That ticket is used up."])],
+    "FILE_CUT": [
+        ({"size": 2_100_000, "got": 400_000}, ["0.4 MB of 2.1 MB came. Send it again: it goes on there."]),
+    ],
+    "CHECKSUM": [({}, ["What came is not what was to come. Nothing was kept; send it again."])],
+    "DISK_FULL": [({}, ["The server's disk is full. Nothing was kept; try again later."])],
     "E2E_ONLY": [
         ({"room": "#ops"}, ["#ops is end-to-end encrypted; this connection cannot decrypt. Use chat."]),
     ],
@@ -296,7 +301,7 @@ class EventTexts(SynchronousTestCase):
 
     def test_nothing_to_show(self) -> None:
         """What the answer to a call says is not said again, and what is unknown is skipped."""
-        for kind in ("created", "direct", "registered", "deleted", "file", "from the future"):
+        for kind in ("created", "direct", "registered", "deleted", "from the future"):
             self.assertEqual(texts.event(happened(kind), "#ops", 3, True), [])
 
     def test_a_group_that_is_gone(self) -> None:

@@ -1,4 +1,4 @@
-"""About the server and its commands; and what is not there yet.
+"""About the server and its commands.
 
 The rule: nothing here changes anything.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chatd.command import ALIASES, TABLE, command, lookup, table
-from chatd.errors import Refusal
 from chatd.model import Me, Reply
 from chatd.rules import Needs
 
@@ -71,27 +70,3 @@ def stats(tx: ReadTx, me: Me) -> Reply:
             "seq": tx.last_seq(),
         },
     )
-
-
-@command("/send [path...]", aliases=["/9"], topic="Files", example="/send report.pdf", local=True)
-def send(tx: None, me: Me, path: str = "") -> Reply:
-    """Send a file to the current room."""
-    raise Refusal("NO_FILES_YET")
-
-
-@command("/get [file]", topic="Files", example="/get 17", local=True)
-def get(tx: None, me: Me, file: str | int = "") -> Reply:
-    """Fetch a file by its number."""
-    raise Refusal("NO_FILES_YET")
-
-
-@command("/files", topic="Files", local=True)
-def files(tx: None, me: Me) -> Reply:
-    """The files of the current room."""
-    raise Refusal("NO_FILES_YET")
-
-
-@command("/image [path...]", topic="Files", example="/image cat.png", local=True)
-def image(tx: None, me: Me, path: str = "") -> Reply:
-    """Send a picture to the current room."""
-    raise Refusal("NO_FILES_YET")

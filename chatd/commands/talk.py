@@ -23,7 +23,19 @@ _BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
 _AGE: Final = re.compile(r"(\d{1,6})([smhdw])")
 _AGE_MS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 MANNERS: Final = frozenset({"action", "notice"})
-SHOWN: Final = ("say", "created", "joined", "left", "removed", "topic", "renamed", "promoted", "demoted", "transferred")
+SHOWN: Final = (
+    "say",
+    "file",
+    "created",
+    "joined",
+    "left",
+    "removed",
+    "topic",
+    "renamed",
+    "promoted",
+    "demoted",
+    "transferred",
+)
 """Kinds of events that a program may be shown of the past."""
 _HISTORY: Final = "/history [count] [since AGE] [before ID] [on DATE]"
 

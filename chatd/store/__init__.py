@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from chatd.store.accounts import AccountReads, AccountWrites
 from chatd.store.admin import AdminReads, AdminWrites
+from chatd.store.files import FileReads, FileWrites
 from chatd.store.groups import GroupReads
 from chatd.store.log import LogReads
 from chatd.store.presence import PresenceReads, PresenceWrites
 from chatd.store.secondfactor import SecondFactorReads, SecondFactorWrites
 
 
-class ReadTx(AccountReads, LogReads, GroupReads, PresenceReads, SecondFactorReads, AdminReads):
+class ReadTx(AccountReads, LogReads, GroupReads, PresenceReads, SecondFactorReads, AdminReads, FileReads):
     """One snapshot of the database."""
 
 
-class Tx(AccountWrites, PresenceWrites, SecondFactorWrites, AdminWrites, ReadTx):
+class Tx(AccountWrites, PresenceWrites, SecondFactorWrites, AdminWrites, FileWrites, ReadTx):
     """One turn under the write lock."""
 
     def begin(self) -> None:

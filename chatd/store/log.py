@@ -222,6 +222,11 @@ class LogWrites(LogReads):
         """The next event is the one that `mid` stands for."""
         self._mid = None if mid is None else (mid, digest)
 
+    @property
+    def standing(self) -> tuple[str, int] | None:
+        """The mid, with its digest, that the next event would be known by; None: none."""
+        return self._mid
+
     def append(
         self,
         kind: str,

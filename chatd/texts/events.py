@@ -7,10 +7,11 @@ from typing import Final
 
 from chatd.model import DELETED, Event
 from chatd.texts.account import asks
+from chatd.texts.files import on_file
 from chatd.texts.rooms import DOORS
 from chatd.texts.words import BLANK, BREAK, CLOSED, SEALED, UNSAFE, because, clean, minute
 
-PERSONAL: Final = frozenset({"joined", "left", "removed", "promoted", "demoted", "closed"})
+PERSONAL: Final = frozenset({"joined", "left", "removed", "promoted", "demoted", "closed", "file"})
 """Kinds of events whose text differs for the one who did it or to whom it was done."""
 
 
@@ -139,5 +140,6 @@ EVENTS: Final[dict[str, Callable[[Event, str, int, bool], list[str]]]] = {
     "closed": _on_closed,
     "asked": _on_asked,
     "denied": _on_denied,
+    "file": on_file,
 }
 """By kind; of the others a person is shown nothing (the answer to the call that made them says it)."""

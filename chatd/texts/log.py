@@ -24,9 +24,9 @@ def _kick_line(fields: Fields) -> str:
 
 def _transfer_line(fields: Fields) -> str:
     big = size(fields["size"]).replace(" ", "")
+    called = f" {fields['file']}" if fields["file"] else ""
     return (
-        f"file.transfer   {fields['room']} {fields['name']} {fields['file']} {big}"
-        f" {fields['result']} {fields['seconds']:.1f}s"
+        f"file.transfer   {fields['room']} {fields['name']}{called} {big} {fields['result']} {fields['seconds']:.1f}s"
     )
 
 

@@ -125,6 +125,11 @@ REFUSALS: Final[dict[str, Sentence]] = {
     "NO_FILE": "No such file: {file}.",
     "NO_FILES_YET": "This server has no files yet.",
     "TICKET": "That ticket is used up.",
+    "FILE_CUT": lambda fields: (
+        f"{size(fields['got'])} of {size(fields['size'])} came. Send it again: it goes on there."
+    ),
+    "CHECKSUM": "What came is not what was to come. Nothing was kept; send it again.",
+    "DISK_FULL": "The server's disk is full. Nothing was kept; try again later.",
     "E2E_ONLY": "{room} is end-to-end encrypted; this connection cannot decrypt. Use chat.",
     "BAD_USAGE": "Usage: {usage}",
     "UNKNOWN_CMD": _unknown_command,

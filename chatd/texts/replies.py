@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from chatd.texts import account, rooms
+from chatd.texts import account, files, rooms
 from chatd.texts.helping import help_for, help_page, menu
 from chatd.texts.prompts import DOOR_AGAIN
 from chatd.texts.refusals import REFUSALS
@@ -43,6 +43,7 @@ def _help(fields: Fields) -> str:
 REPLIES: Final[dict[str, Sentence]] = {
     **account.REPLIES,
     **rooms.REPLIES,
+    **files.REPLIES,
     # what the server says by itself
     "door_wrong": DOOR_AGAIN,
     "hint": "Type to talk. /help for commands, /quit leaves.",

@@ -84,8 +84,10 @@ def wait(seconds: float) -> str:
 
 
 def size(amount: float) -> str:
-    """`2.1 MB`; a million bytes is one."""
-    return f"{amount / 1_000_000:,.1f} MB"
+    """`2.1 MB`; a million bytes is one. What is less than a tenth of it: `12.3 kB`, `400 bytes`."""
+    if amount < 1_000:
+        return times(int(amount), "byte")
+    return f"{amount / 1_000:.1f} kB" if amount < 99_950 else f"{amount / 1_000_000:,.1f} MB"
 
 
 def span(seconds: float) -> str:

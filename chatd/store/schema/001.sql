@@ -154,3 +154,39 @@ CREATE TABLE farewell (
     name    TEXT NOT NULL,
     at      INTEGER NOT NULL
 );
+
+-- Files. Their bytes stand in the folder blobs/ under the number alone: nothing that anybody typed is part of a path.
+CREATE TABLE file (
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,
+    room    INTEGER NOT NULL REFERENCES room (id),
+    author  INTEGER NOT NULL REFERENCES account (id),
+    size    INTEGER,                            -- bytes; NULL: not told yet
+    digest  TEXT,                               -- SHA-256, hex; NULL: not told yet
+    name    TEXT,                               -- as typed; NULL in sealed rooms, and once it is gone
+    type    TEXT,                               -- as told
+    caption TEXT,
+    mid     TEXT,                               -- of the call that began it, then of the event that announces it
+    call    INTEGER,                            -- that call's digest, as in event
+    got     INTEGER NOT NULL DEFAULT 0,         -- bytes that had come at the last look; the folder knows exactly
+    made    INTEGER NOT NULL,
+    touched INTEGER NOT NULL,                   -- when bytes last came
+    stored  INTEGER,                            -- when it was complete on disk; NULL: not yet
+    seq     INTEGER,                            -- the event that announces it; NULL: none yet
+    gone    INTEGER                             -- when it expired or was taken back
+);
+CREATE UNIQUE INDEX file_mid ON file (author, mid) WHERE mid IS NOT NULL;
+CREATE INDEX file_author ON file (author) WHERE gone IS NULL;
+CREATE INDEX file_room ON file (room) WHERE gone IS NULL;
+
+-- What one raw connection may do, once.
+CREATE TABLE ticket (
+    hash    TEXT PRIMARY KEY,                   -- SHA-256 of the ticket, hex
+    file    INTEGER NOT NULL REFERENCES file (id) ON DELETE CASCADE,
+    account INTEGER NOT NULL REFERENCES account (id),
+    upload  INTEGER NOT NULL,                   -- 1: bytes come, 0: bytes from start to stop go
+    start   INTEGER NOT NULL,
+    stop    INTEGER NOT NULL,
+    until   INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX ticket_file ON ticket (file);
+CREATE INDEX ticket_account ON ticket (account);

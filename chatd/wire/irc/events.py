@@ -101,6 +101,9 @@ def missed(irc: Irc, event: Event, room: Room, viewer: int) -> list[Line]:
         if (event.text or "").startswith("\x01"):
             return []  # a CTCP that nobody waits for any more
         return said(irc, event, room, viewer, past=True)
+    if event.kind == "file":
+        tags = (("time", moment(event.at)),) if "server-time" in irc.caps else ()
+        return [line._replace(tags=tags) for line in _on_file(irc, event, room, viewer)]
     if event.kind == "denied" or (event.kind == "removed" and event.who == viewer):
         return [irc.told_by_service(text, event.at) for text in texts.event(event, room.name, viewer, False)]
     return []
@@ -199,6 +202,14 @@ def _on_renamed(irc: Irc, event: Event, room: Room, viewer: int) -> list[Line]:
     ]
 
 
+def _on_file(irc: Irc, event: Event, room: Room, viewer: int) -> list[Line]:
+    """IRC carries no bytes here: how to get them is said where the file was sent to."""
+    target = room.name
+    if room.kind is Kind.DIRECT:
+        target = room.name[1:] if event.by == viewer else irc.nick
+    return [irc.line(f"NOTICE {target} :{texts.offered(event, '/msg chatd get')}", source=nick_of(event.by_name))]
+
+
 def _on_told(irc: Irc, event: Event, room: Room, viewer: int) -> list[Line]:
     return [irc.told_by_service(text) for text in texts.event(event, room.name, viewer, False)]
 
@@ -220,5 +231,6 @@ LIVE: Final[dict[str, Callable[[Irc, Event, Room, int], list[Line]]]] = {
     "renamed": _on_renamed,
     "asked": _on_told,
     "denied": _on_told,
+    "file": _on_file,
 }
 """By kind; of the others IRC shows nothing."""

@@ -1,0 +1,141 @@
+"""All transfers of this instance: their shares, the connections on which nothing moves, and what is swept.
+
+The rule: many transfers share memory and file threads alike, and a folder that has been swept holds the bytes of the
+files that the database knows, and no others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final, Protocol
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.logger import Logger
+
+from chatd.blobs import Blobs
+from chatd.commands import files
+from chatd.limits import Limits
+from chatd.raw import Socket, Transfer
+from chatd.store import Tx
+from chatd.store.database import Database
+
+_log = Logger()
+
+ALL: Final = 16 << 20
+"""Bytes that all transfers of this instance together hold in memory for one direction, more or less."""
+MOST: Final = 1 << 20
+LEAST: Final = 64 << 10
+"""The share of one transfer lies between these."""
+LINGER: Final = 5.0
+"""Seconds that the other end gets to hang up, once it has everything."""
+
+
+class Audit(Protocol):
+    """The log that an operator reads."""
+
+    def transferred(self, *, room: str, name: str, file: str, size: int, result: str, seconds: float) -> None:
+        """A file has come or gone, or not."""
+
+
+class Transfers:
+    """All transfers of this instance. `run` has something done on a file thread."""
+
+    def __init__(
+        self,
+        db: Database,
+        blobs: Blobs,
+        run: Callable[..., Deferred[Any]],
+        limits: Callable[[], Limits],
+        audit: Audit,
+        seconds: Callable[[], float],
+    ) -> None:
+        self.db = db
+        self.blobs = blobs
+        self.run = run
+        self.audit = audit
+        self.seconds = seconds
+        self._limits = limits
+        self._active: set[Transfer] = set()
+        self._ending: set[Transfer] = set()
+        self._working: set[Deferred[None]] = set()
+        self._bringing: dict[int, Transfer] = {}
+
+    @property
+    def limits(self) -> Limits:
+        """The limits as they are now."""
+        return self._limits()
+
+    @property
+    def share(self) -> int:
+        """Bytes that one transfer may hold in memory."""
+        return max(LEAST, min(MOST, ALL // max(1, len(self._active))))
+
+    def open(self, socket: Socket, first: bytes) -> Transfer:
+        """A connection has begun with these bytes: it is a file's."""
+        transfer = Transfer(self, socket)
+        working = Deferred.fromCoroutine(transfer.run(first, busy=len(self._active) >= self.limits.transfers))
+        self._active.add(transfer)
+        self._working.add(working)
+
+        def ended(_: Any) -> None:
+            self._working.discard(working)
+            self._active.discard(transfer)
+            if not transfer.gone:
+                self._ending.add(transfer)
+
+        working.addErrback(lambda failure: _log.failure("a transfer", failure)).addBoth(ended)
+        return transfer
+
+    def brings(self, file: int, transfer: Transfer) -> None:
+        """This transfer brings a file now; whoever did on this instance need not any more."""
+        before = self._bringing.get(file)
+        self._bringing[file] = transfer
+        if before is not None:
+            before.give_up()
+
+    def brought(self, file: int, transfer: Transfer) -> None:
+        """It does not any more."""
+        if self._bringing.get(file) is transfer:
+            del self._bringing[file]
+
+    def gone(self, transfer: Transfer) -> None:
+        """A connection has ended."""
+        self._ending.discard(transfer)
+
+    def sweep(self) -> None:
+        """End the connections on which nothing moves."""
+        now = self.seconds()
+        for transfer in [*self._active, *self._ending]:
+            patience = self.limits.transfer_seconds
+            if transfer in self._ending and not transfer.socket.unsent():
+                patience = min(patience, LINGER)
+            if now - transfer.moved_at(now) > patience:
+                transfer.give_up()
+
+    def stop(self) -> Deferred[Any]:
+        """Give up what still goes on; fires once no thread works on a file."""
+        for transfer in list(self._active):
+            transfer.give_up()
+        return DeferredList(list(self._working))
+
+    # -- what is kept -------------------------------------------------------------------------------------------------
+
+    async def sweep_files(self, *, all_of_them: bool) -> None:
+        """Files whose time is over go, first from the database, then from the disk. `all_of_them`: what is on disk is
+        compared with the database, too: bytes that nobody knows go, and so do files whose bytes are lost.
+        """
+        limits, blobs = self.limits, self.blobs
+        await self.run(blobs.drop, await self.db.write(lambda tx: files.sweep(tx, limits)))
+        if not all_of_them:
+            return
+        found = await self.run(blobs.found)
+        stored = await self.db.read(lambda tx: tx.stored_files())  # later: what is found and not known is an orphan
+        await self.run(blobs.drop_orphans, found, stored)
+        for file in await self.run(blobs.missing, stored):
+            _log.warn("the bytes of file {file} are lost", file=file)
+            await self.db.write(partial(_drop, file))
+
+
+def _drop(file: int, tx: Tx) -> None:
+    tx.drop_file(file)
