@@ -30,7 +30,7 @@ $(INSTALLED): setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
 		|| { echo 'Python cannot make a virtual environment here; install it first: apt-get install python3-venv' >&2; exit 1; }
 	@test -x $(BIN)/python || { echo 'Making .venv and installing, once.'; $(PYTHON) -m venv .venv; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[client,test]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[client,metrics,test]'
 	@$(BIN)/python -c 'from twisted.plugin import IPlugin, getPlugins; list(getPlugins(IPlugin))'
 	@touch $@
 

@@ -87,6 +87,13 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Metrics:
+    """Where `/healthz` and `/metrics` are served; "": nowhere."""
+
+    listen: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """Everything that can be set. `node` 0: this instance chooses its own number."""
 
@@ -102,6 +109,7 @@ class Config:
     server: Server = field(default_factory=Server)
     irc: Irc = field(default_factory=Irc)
     log: Log = field(default_factory=Log)
+    metrics: Metrics = field(default_factory=Metrics)
     limits: Limits = field(default_factory=Limits)
 
 
@@ -274,6 +282,8 @@ class Option:
         if choices and value not in choices:
             names = ", ".join(f'"{each}"' for each in choices)
             raise ValueError(f"must be one of {names}, not {_shown(value)}")
+        if self.name == "metrics.listen" and value:
+            listen.read(value.replace("{node}", "1"))
         if self.name == "server.name" and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]{0,62}", value):
             raise ValueError(f"must be a name such as chat.example.org, not {_shown(value)}")
         return value

@@ -17,12 +17,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from itertools import accumulate
+from time import perf_counter
 from typing import Any, Final, NamedTuple
 
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chatd.errors import Refusal
+from chatd.meter import SECONDS, Histogram
 from chatd.model import Event, Kind, Room
 from chatd.routing import FOLDING, RANKING, Ear, Key, Routing, bereft, entering, leaving, ranked, room_of
 from chatd.store import ReadTx
@@ -92,6 +94,7 @@ class Feed:
     def __init__(self, ring_bytes: int) -> None:
         self.position = 0
         self.delivered = 0
+        self.fanout = Histogram(SECONDS)
         self._db: Database | None = None
         self.routing = Routing()
         self._dirty: list[Ear] = []
@@ -126,7 +129,10 @@ class Feed:
         elif events and events[-1].seq > self.position:
             if events[0].seq <= self.position:
                 events = [event for event in events if event.seq > self.position]
+            started = perf_counter()
             self._apply(events, committed.origins)
+            self.flush()
+            self.fanout.observe(perf_counter() - started)
         self.flush()
 
     def look(self) -> None:

@@ -75,6 +75,9 @@ class Audit(Protocol):
     def refused(self, session: Session, verb: str, refusal: Refusal) -> None:
         """A call was refused."""
 
+    def answered(self, session: Session, reply: str) -> None:
+        """A call that is no message was done; the name of its reply."""
+
 
 @dataclass(slots=True)
 class Instance:

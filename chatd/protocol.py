@@ -24,6 +24,7 @@ from zope.interface import implementer
 
 from chatd.command import Settings
 from chatd.instance import Instance, Transfer
+from chatd.meter import SECONDS, Histogram
 from chatd.session import Session, State
 from chatd.wire.dialect import Dialect
 from chatd.wire.irc import Irc, is_irc
@@ -244,11 +245,15 @@ class ChatFactory(Factory[ChatProtocol]):
         self._draining = False
         self._files_swept = 0.0
         self._empty: Deferred[None] | None = None
+        self.lag = Histogram(SECONDS)
+        """How late each sweep was."""
+        self._swept = clock.seconds()
         self._sweeping = LoopingCall(self.sweep)
         self._sweeping.clock = clock
 
     def start(self) -> None:
         """Start the sweep."""
+        self._swept = self._clock.seconds()
         self._sweeping.start(SWEEP, now=False)
 
     def buildProtocol(self, addr: IAddress | None) -> ChatProtocol | None:
@@ -277,6 +282,9 @@ class ChatFactory(Factory[ChatProtocol]):
 
     def sweep(self) -> None:
         """Put out whose time is over. Whatever fails, the next sweep comes."""
+        now = self._clock.seconds()
+        self.lag.observe(max(0.0, now - self._swept - SWEEP))
+        self._swept = now
         try:
             self._sweep()
         except Exception:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, NoReturn
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks, maybeDeferred
+from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThreadPool
@@ -125,7 +125,8 @@ class Options(usage.Options):
                 f"The configuration is right. Data in {self.loaded.data}, listening on {', '.join(self.loaded.listen)}."
             )
             raise SystemExit(0)
-        clear = [endpoint for endpoint in self.loaded.listen if is_clear_text_off_loopback(endpoint)]
+        places = [*self.loaded.listen, *filter(None, [self.loaded.metrics.listen])]
+        clear = [endpoint for endpoint in places if is_clear_text_off_loopback(endpoint)]
         if clear and not self.loaded.insecure_plaintext:
             raise SystemExit(
                 f"{clear[0]} would serve in clear text beyond this machine."
@@ -249,6 +250,10 @@ class PasswordThread:
         result.callback(outcome)  # a Failure goes the way of errors
         self._next()
 
+    def __len__(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
+
     def refuse(self) -> None:
         """This instance stops: who waits is told at once."""
         waiting, self._waiting = self._waiting, deque()
@@ -268,6 +273,7 @@ class ChatService(Service):
         self._config = options.loaded
         self._reactor = reactor
         self._ports: list[Any] = []
+        self._metrics_port: Any = None
         self._certificates: dict[Files, Certificate] = {}
         self._sweeping = LoopingCall(self._sweep)
         self._sweeping.clock = reactor
@@ -332,7 +338,8 @@ class ChatService(Service):
         run, node = data / "run", self._node.number
         watching = Watching(self._reactor, self.db, self.feed, config.limits, run, node)
         self.peers = Peers(self._reactor, self.db, self.feed, run, node, config.limits.cursor_seconds, watching)
-        audit = Audit(addresses=config.log.addresses)
+        audit = Audit(addresses=config.log.addresses, room=self.feed.routing.room)
+        self._audit = audit
         self.feed.observers += [audit.happened, watching.happened]
         blobs = Blobs(data / FOLDER, durable=config.durability == "full", reserve=config.limits.disk_reserve_bytes)
         self.transfers = Transfers(
@@ -358,6 +365,8 @@ class ChatService(Service):
         self.factory = ChatFactory(instance, self._reactor)
         self.control = Control(self._reactor, self.db, data, self._node.number, audit, self._facts)
         self._listen()  # nobody is heard before the reactor runs
+        if config.metrics.listen:
+            self._show_metrics(config.metrics.listen.replace("{node}", str(self._node.number)))
         self.db.start()
         self._passwords.start()
         self._files.start()
@@ -371,20 +380,40 @@ class ChatService(Service):
 
     def _listen(self) -> None:
         for description in self._config.listen:
-            try:
-                endpoint = server_endpoint(
-                    self._reactor,
-                    description,
-                    self._config.trusted_proxies,
-                    self._config.limits.proxy_header_seconds,
-                    self._certificate,
-                )
-            except (ValueError, BadCertificate) as error:
-                self._give_up(f"chatd cannot listen on {description}: {error}")
-            failures: list[Failure] = []
-            endpoint.listen(self.factory).addCallbacks(self._ports.append, failures.append)
-            if failures:
-                self._give_up(f"chatd cannot listen on {description}: {failures[0].getErrorMessage()}")
+            self._ports.append(self._open(description, self.factory))
+
+    def _show_metrics(self, description: str) -> None:
+        try:
+            from chatd import metrics
+        except ImportError:
+            self._give_up('chatd cannot start: metrics.listen needs prometheus-client: pip install "chatd[metrics]"')
+
+        def check() -> Deferred[str]:
+            if self._stopping:
+                return succeed("This server is closing.")
+            return metrics.health(self._reactor, self.db, self.feed.when, self._config.limits.write_lock_seconds)
+
+        figures = metrics.Figures(self.factory, lambda: len(self._passwords))
+        self._metrics_port = self._open(description, metrics.site(figures, check))
+
+    def _open(self, description: str, factory: Any) -> Any:
+        """The port on which this endpoint listens."""
+        try:
+            endpoint = server_endpoint(
+                self._reactor,
+                description,
+                self._config.trusted_proxies,
+                self._config.limits.proxy_header_seconds,
+                self._certificate,
+            )
+        except (ValueError, BadCertificate) as error:
+            self._give_up(f"chatd cannot listen on {description}: {error}")
+        failures: list[Failure] = []
+        ports: list[Any] = []
+        endpoint.listen(factory).addCallbacks(ports.append, failures.append)
+        if failures:
+            self._give_up(f"chatd cannot listen on {description}: {failures[0].getErrorMessage()}")
+        return ports[0]
 
     def _certificate(self, files: Files) -> Certificate:
         """What these files hold; they are read once for all endpoints that name them."""
@@ -453,8 +482,10 @@ class ChatService(Service):
             self._config = self._options.read()
         except ConfigError as error:
             print(f"The configuration is not read again: {error}", flush=True)
+            self._audit.reloaded("refused")
             return
         self.factory.reload(settings_of(self._config))
+        self._audit.reloaded("done")
         for certificate in self._certificates.values():
             before = certificate.pin
             try:
@@ -481,6 +512,8 @@ class ChatService(Service):
         yield self.db.close()
         self._passwords.stop()
         self._files.stop()
+        if self._metrics_port is not None:
+            yield maybeDeferred(self._metrics_port.stopListening)
         self._node.release()
 
 

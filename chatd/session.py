@@ -625,6 +625,7 @@ class Session:
         self._nonsense = 0
         if self._interview is not None:
             self._interview.misses = 0
+        self.instance.audit.answered(self, reply.name)
         turn = reply.turn
         if turn is not None and turn.room is not None:
             self._refocus(turn.room.id)

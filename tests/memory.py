@@ -247,7 +247,7 @@ class Server:
         run = data / "run"
         watching = Watching(self.reactor, self.db, self.feed, settings.limits, run, node)
         self.peers = Peers(self.reactor, self.db, self.feed, run, node, settings.limits.cursor_seconds, watching)
-        self.audit = Audit(addresses=True)
+        self.audit = Audit(addresses=True, room=self.feed.routing.room)
         self.feed.observers += [self.audit.happened, watching.happened]
         self.files = Thread(self.reactor)
         self.blobs = Blobs(data / FOLDER, durable=False)

@@ -22,6 +22,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chatd.errors import Refusal
+from chatd.meter import SECONDS, SIZES, Histogram
 from chatd.model import Event
 from chatd.store import ReadTx, Tx, sqlite
 
@@ -65,11 +66,13 @@ class Committed(NamedTuple):
 class Meter:
     """What the writer has done so far; times in seconds."""
 
-    __slots__ = ("calls", "commits", "events", "seconds")
+    __slots__ = ("batch", "calls", "commits", "events", "seconds", "took")
 
     def __init__(self) -> None:
         self.commits = self.calls = self.events = 0
         self.seconds = 0.0
+        self.batch = Histogram(SIZES)
+        self.took = Histogram(SECONDS)
 
 
 class Database:
@@ -232,7 +235,10 @@ class Database:
         meter.commits += 1
         meter.calls += len(batch)
         meter.events += len(events)
-        meter.seconds += time.perf_counter() - started
+        took = time.perf_counter() - started
+        meter.seconds += took
+        meter.took.observe(took)
+        meter.batch.observe(len(batch))
         return results, Committed(after, events, origins)
 
     def _answer(self, outcome: tuple[list[Any], Committed] | Failure, batch: list[Work]) -> None:
