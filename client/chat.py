@@ -28,8 +28,11 @@ from client.transcript import Transcript
 from client.view import Place, View, as_event
 
 if TYPE_CHECKING:
+    from client.files.desk import Files
     from client.link import Link
 
+FILES: Final = frozenset({"send", "image", "get", "cancel"})
+"""Commands of files/desk.py."""
 QUIT_WITHIN: Final = 2.0
 """Seconds that `/quit` leaves to what is on its way."""
 TYPING_EVERY: Final = 4.0
@@ -66,6 +69,7 @@ class Chat:
         self.arrival = Arrival(self)
         self.receipts = Receipts(self)
         self.past = Past(self)
+        self._files: Files | None = None
         self.tells_typing = True
         """A setting: whether others are told that I am typing."""
         self.down_since: float | None = None
@@ -95,6 +99,29 @@ class Chat:
     def inside(self) -> bool:
         """Whether somebody is logged in, and the server hears us."""
         return self.talk.online and self.talk.inside
+
+    @property
+    def files(self) -> Files:
+        """What is on its way, and what can be fetched."""
+        if self._files is None:
+            from client.files.desk import Files  # it brings the network with it
+
+            self._files = Files(self)
+        return self._files
+
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is awaited before the next line can be understood."""
+        return self.sender.busy or (self._files is not None and self._files.asking > 0)
+
+    @property
+    def transferring(self) -> bool:
+        """Whether a file is on its way."""
+        return self._files is not None and bool(self._files.under_way)
+
+    def progress(self, columns: int) -> list[str]:
+        """How far they are, a line each."""
+        return [] if self._files is None else self._files.lines(columns)
 
     # -- beginning and end --------------------------------------------------------------------------------------------
 
@@ -141,6 +168,8 @@ class Chat:
             return
         self._ended = True
         self.receipts.acknowledge()
+        if self._files is not None:
+            self._files.stop()
         self.drop_timers()
         self.transcript.settle()
         self.save()
@@ -200,6 +229,14 @@ class Chat:
             self._typing = (place.id, now)
             self.link.call({"do": "typing", "room": place.id}).addErrback(lambda _: None)
 
+    def say_as_file(self, text: str) -> None:
+        """A text that is too long to read as a line goes as a file."""
+        if self.view.current:
+            name = time.strftime("paste-%Y%m%d-%H%M%S.txt", time.localtime(self.clock()))
+            self.files.send_text(self.view.current, text, name)
+        else:
+            self.notice(*texts.refusal("NO_ROOM", {}), style="class:error")
+
     def echo(self, text: str) -> None:
         """What was typed, where no event will show it."""
         self.notice(text, style="class:echo")
@@ -224,6 +261,7 @@ class Chat:
                     self.link.entered()
                     self.arrival.arrived(fields)
                     self.arrival.first_time(fields)
+                    self._resume_files()
                 case Out(gone):
                     self._logged_out(gone=gone)
                 case Local(do, fields):
@@ -240,13 +278,18 @@ class Chat:
             self.switch(fields.get("place"))
         elif do == "notify":
             self._notify(fields.get("level"))
+        elif do in FILES:
+            self.files.command(do, fields)
         else:
             self.face.local(do, fields)
 
     def _quit(self) -> None:
         if not self._ended:
             self.transcript.settle(queued=True)
-            self.notice(texts.reply("bye", {})[0], *([sentences.unsent(self.unsent)] if self.talk.inside else []))
+            rows = [sentences.unsent(self.unsent)] if self.talk.inside else []
+            if self._files is not None and self._files.under_way:
+                rows.append(sentences.go_on_next_time([each.name for each in self._files.under_way]))
+            self.notice(texts.reply("bye", {})[0], *rows)
             self.stop()
 
     def switch(self, name: str | None = None) -> None:
@@ -308,7 +351,7 @@ class Chat:
         self.talk.online = True
         self.down_since = None
         self.talk.limit = fields.get("message_characters", self.talk.limit)
-        if "commands" in fields and list(fields["commands"]) != self.commands.rows[: len(fields["commands"])]:
+        if "commands" in fields and list(fields["commands"]) != self.commands.server:
             self.commands.__init__(fields["commands"])  # type: ignore[misc]
             self.store.put(commands=fields["commands"])
         if inside:
@@ -317,10 +360,16 @@ class Chat:
             self.arrival.resume()
             self.sender.again()
             self.sender.pump()
+            self._resume_files()
         else:
             self.talk.left()
             self.face.at_door()
         self.face.refresh()
+
+    def _resume_files(self) -> None:
+        """Files that are on their way go on."""
+        if self._files is not None or self.store.get("transfers"):
+            self.files.resume()
 
     def trusted(self, token: str) -> None:
         """The server knows us by this token from now on."""
@@ -404,6 +453,8 @@ class Chat:
             self.arrival.gather(fields, weight, mine=mine)
         else:
             self.show_event(fields, weight, live=True)
+        if fields["ev"] == "file":
+            self.files.heard(fields, live=not self.arrival.catching)
 
     def show_event(self, fields: Mapping[str, Any], weight: int, *, live: bool = False, caught: bool = False) -> None:
         """Show an event, and ask who has seen it where it is mine."""

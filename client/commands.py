@@ -13,12 +13,14 @@ from typing import Any, Final
 from chatd.errors import Refusal
 
 
-def _local(usage: str, topic: str, help_: str, example: str, *args: tuple[str, str, bool]) -> dict[str, Any]:
+def _local(
+    usage: str, topic: str, help_: str, example: str, *args: tuple[str, str, bool], needs: str = "nothing"
+) -> dict[str, Any]:
     return {
         "do": usage.split()[0].removeprefix("/"),
         "usage": usage,
         "aliases": [],
-        "needs": "nothing",
+        "needs": needs,
         "topic": topic,
         "help": help_,
         "example": example,
@@ -38,7 +40,17 @@ LOCAL: Final = [
     _local("/theme [name]", "You", "How chat looks: dark, light, classic or none.", "/theme light",
            ("name", "word", False)),
     _local("/edit", "Talk", "Write a long text in your $EDITOR.", "/edit"),
+    _local("/send [path]", "Files", "Send a file to this room, of any size, through any cut.", "/send report.pdf",
+           ("path", "rest", False), needs="member"),
+    _local("/image [path] [caption...]", "Files", "Send a picture, shown small where the terminal can.",
+           "/image cat.png asleep again", ("path", "rest", False), needs="member"),
+    _local("/get <file> [folder]", "Files", "Fetch a file, into this folder or another. Nothing is written over.",
+           "/get 17 ~/Downloads", ("file", "word", True), ("folder", "rest", False), needs="login"),
+    _local("/cancel [file]", "Files", "Stop a transfer, or take back a file of yours.", "/cancel 17",
+           ("file", "word", False), needs="login"),
 ]  # fmt: skip
+OURS: Final = frozenset(row["do"] for row in LOCAL)
+"""What the client does itself. Of a command that the server has, too, the server's aliases stay."""
 SECRET: Final = frozenset({"password", "old", "new"})
 """Arguments that are never typed in a line."""
 
@@ -47,7 +59,13 @@ class Commands:
     """The table."""
 
     def __init__(self, server: Sequence[Mapping[str, Any]] = ()) -> None:
-        self.rows: list[Mapping[str, Any]] = [*server, *LOCAL]
+        self.server = list(server)
+        """The table as it was sent."""
+        ours = {local["do"]: local for local in LOCAL}
+        theirs = {row["do"]: row for row in server}
+        kept = [row for row in server if row["do"] not in ours]
+        own = [{**local, "aliases": theirs.get(name, local)["aliases"]} for name, local in ours.items()]
+        self.rows: list[Mapping[str, Any]] = [*kept, *own]
         self._by_name: dict[str, Mapping[str, Any]] = {}
         for row in self.rows:
             for name in (f"/{row['do']}", *row["aliases"]):
@@ -56,7 +74,7 @@ class Commands:
     @property
     def known(self) -> bool:
         """Whether the server has sent its table, now or ever."""
-        return len(self.rows) > len(LOCAL)
+        return bool(self.server)
 
     def lookup(self, name: str) -> Mapping[str, Any]:
         """The row of this name or alias, with its slash.
@@ -69,9 +87,13 @@ class Commands:
             raise Refusal("UNKNOWN_CMD", command=name, near=near[0] if near else "")
         return found
 
+    def knows(self, name: str) -> bool:
+        """Whether this is a command's name or alias, with its slash."""
+        return name.lower() in self._by_name
+
     def is_local(self, row: Mapping[str, Any]) -> bool:
         """Whether the client does it itself."""
-        return any(row is local for local in LOCAL)
+        return row["do"] in OURS
 
     def names(self) -> Iterable[tuple[str, str]]:
         """What Tab offers: (name, help)."""

@@ -19,7 +19,7 @@ from chatd import texts
 from chatd.errors import Refusal
 from chatd.limits import Limits
 from client import sentences
-from client.commands import SECRET, Commands, about_room, bind
+from client.commands import OURS, SECRET, Commands, about_room, bind
 from client.outbox import Entry, new_mid
 from client.view import Place, View
 
@@ -28,6 +28,8 @@ ASK_AGAIN: Final = {"BAD_PASSWORD": "password", "NAME_TAKEN": "name", "BAD_NAME"
 MISSES: Final = 3
 ENTERED: Final = frozenset({"now_in", "created", "autocreated"})
 OUT: Final = frozenset({"logged_out", "logged_out_all", "account_deleted"})
+PATHS: Final = {"send": "Path: ", "image": "Path to image: "}
+"""Commands of the client that ask for a path (FEATURES rows 14 and 26)."""
 _MARKED: Final = re.compile(r"@#@(.*?)@#@\s*(.*)", re.DOTALL)
 _TO: Final = re.compile(r"@([^\s@#]+)(?:\s+(.*))?", re.DOTALL)
 
@@ -129,6 +131,8 @@ class Conversation:
         self._misses = 0
         self._paged: tuple[int, int] | None = None
         """The room whose past was read last, and the seq before which it goes on."""
+        self._marked_dm = False
+        """The last line but answers was an older system's for a personal chat: `-1` asks for an image now (row 14)."""
 
     # -- the prompt ---------------------------------------------------------------------------------------------------
 
@@ -172,12 +176,18 @@ class Conversation:
     def _typed(self, line: str, at: int) -> list[Action]:
         if self.question is not None:
             question, self.question = self.question, None
-            if question.secret or not line.strip().startswith(("/", "@#@")):
+            cancels = line.strip().startswith(("/", "@#@"))
+            if question.field == "path":
+                cancels = cancels and (line.strip().startswith("@#@") or self.commands.knows(line.split()[0]))
+            if question.secret or not cancels:
                 return self._answer(question, line)
             line = line.strip()
             self._misses = 0
         if not line.strip():
             return []
+        marked, self._marked_dm = self._marked_dm, False
+        if marked and line.strip() == "-1" and self.inside:
+            return self._command("/image", "", line, at)
         if line.startswith("/") and not line.startswith("//"):
             self._from_door = False
             name, _, rest = line.partition(" ")
@@ -209,6 +219,7 @@ class Conversation:
         verb = MARKED.get(name.strip().lower())
         if verb is None:
             raise Refusal("UNKNOWN_CMD", command=f"@#@{name}@#@", near="")
+        self._marked_dm = verb == "dm"
         return self._command(f"/{verb}", rest, f"@#@{name}@#@ {rest}", at)
 
     def _command(self, name: str, rest: str, line: str, at: int) -> list[Action]:
@@ -218,7 +229,7 @@ class Conversation:
         if SECRET & fields.keys():
             self._no_secrets(verb, fields)
         if self.commands.is_local(row) or verb == "quit":
-            return [Local(verb, fields)]
+            return self._local(row, fields)
         if verb == "help":
             return [self._help(fields)]
         if verb in ("login", "register") and self.inside:
@@ -243,6 +254,30 @@ class Conversation:
             fields = {"before": paged[1]}  # once more: what is older
         mid = new_mid(at) if row["needs"] != "nothing" else None
         return [Call(verb, fields, room, mid=mid, text=line)]
+
+    def _local(self, row: Mapping[str, Any], fields: dict[str, Any]) -> list[Action]:
+        """A command of the client: asked for what it lacks, as the server would."""
+        if row["needs"] != "nothing" and not self.inside:
+            raise Refusal("NOT_LOGGED_IN")
+        if about_room(row):
+            fields["room"] = self._named(fields.get("room"))
+            if not fields["room"]:
+                raise Refusal("NO_ROOM")
+        for arg in row["args"]:
+            if arg["required"] and arg["name"] not in fields:
+                raise Refusal("BAD_USAGE", usage=row["usage"])
+        verb = row["do"]
+        if verb in PATHS and "path" not in fields:
+            self.question = Question(Call(verb, fields), "path", PATHS[verb])
+            return []
+        return [Local(verb, fields)]
+
+    def ask_first(self, do: str, fields: dict[str, Any], text: str) -> bool:
+        """Have a command of the client confirmed before it is done; False where another question is open."""
+        if self.question is not None:
+            return False
+        self.question = Question(Call(do, fields), "confirmed", text)
+        return True
 
     def _no_secrets(self, verb: str, fields: Mapping[str, Any]) -> None:
         name = fields.get("name") or ""
@@ -288,6 +323,14 @@ class Conversation:
     # -- questions ----------------------------------------------------------------------------------------------------
 
     def _answer(self, question: Question, line: str) -> list[Action]:
+        return [
+            Local(action.do, {**action.fields, "confirmed": action.confirmed})
+            if isinstance(action, Call) and action.do in OURS
+            else action
+            for action in self._answered(question, line)
+        ]
+
+    def _answered(self, question: Question, line: str) -> list[Action]:
         call, text = question.call, line if question.secret else line.strip()
         if question.field == "confirmed":
             if text.lower() in ("y", "yes"):

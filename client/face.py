@@ -5,10 +5,14 @@ The rule: a face is only told, and only types. Each method may stay as it is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from client.files.ability import Look, Way
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from client.lines import Line
     from client.outbox import Entry
     from client.view import Place
@@ -50,6 +54,17 @@ class Face:
 
     def fate(self, entry: Entry, seq: int, error: Mapping[str, Any] | None) -> None:
         """A line was stored, or refused for good."""
+
+    def look(self) -> Look:
+        """How a picture can be shown here, and how large."""
+        return Look(Way.WORDS, 0, 0)
+
+    def resumes(self, record: Mapping[str, Any]) -> bool:
+        """Whether a transfer that an earlier run left is to go on now."""
+        return True
+
+    def filed(self, key: str, where: Path | None, fault: Sequence[str]) -> None:
+        """A transfer is over: a file was sent, or fetched to `where`, unless there is a fault."""
 
     def unreachable(self, why: str, wait: float) -> None:
         """There is no connection."""

@@ -59,6 +59,8 @@ class Writer:
             rows = texts.event(event, name, self.view.account, current)
             if not rows:
                 return None
+            if event.kind == "file":  # these sentences bring their time
+                return Line([[("class:event", formatting.clean(row))] for row in rows], event.at, event.room, event.seq)
             clock = ("class:time", f"{texts.clock(event.at)} ")
             return Line([[clock, ("class:event", row)] for row in rows], event.at, event.room, event.seq)
         text = event.text

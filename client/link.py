@@ -396,6 +396,10 @@ class Link:
         """
         return self._core.call(fields, patient=patient)
 
+    def beside(self, protocol: Callable[[], Wire]) -> Deferred[Any]:
+        """Open another connection to the same server, for bytes."""
+        return self._core.connect(protocol)
+
     @property
     def connected(self) -> bool:
         """Whether there is a connection."""

@@ -101,6 +101,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     send = add("send", "Send one message: 0 stored, 3 queued, 4 refused.")
     send.add_argument("to", help="#room or @person")
     send.add_argument("text", nargs="?", help="the text; - or nothing reads stdin")
+    send.add_argument("--file", metavar="PATH", help="send this file; the text, if any, is its caption")
     send.add_argument("--id", metavar="KEY", help="the same KEY is the same message: sent twice, it is there once")
     send.add_argument("--wait", type=float, default=10.0, metavar="S", help="seconds until it is left queued (10)")
     for name, about in (("tail", "Print what is said in a room."), ("wait", "Wait for a message: 0 it came, 1 not.")):
@@ -114,9 +115,10 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     whoami = add("whoami", "Print who is logged in with this profile.")
     whoami.add_argument("--json", action="store_true")
     whoami.add_argument("--wait", type=float, default=10.0, metavar="S")
-    get = add("get", "Fetch a file.")
+    get = add("get", "Fetch a file by its number; nothing is written over. Its path is printed.")
     get.add_argument("file")
     get.add_argument("folder", nargs="?", default=".")
+    get.add_argument("--wait", type=float, default=10.0, metavar="S", help="seconds without a byte until it ends (10)")
     return parser
 
 

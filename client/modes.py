@@ -25,59 +25,14 @@ from typing import Any, Final
 from twisted.python.failure import Failure
 
 from chatd import texts
-from client import sentences
+from chatd.limits import Limits
 from client.answers import Lost, Refused
-from client.chat import Chat
-from client.face import Face, halt
+from client.files.scripts import Get, SendFile
 from client.outbox import Entry, mid_of, new_mid
+from client.script import DONE, NOT_SEEN, QUEUED, REFUSED, UNREACHABLE, USAGE, Script
 from client.view import as_event
 
-DONE, NOT_SEEN, USAGE, QUEUED, REFUSED, LOGIN, IN_USE, UNREACHABLE = range(8)
 _AGE: Final = re.compile(r"\d+[smhdw]")
-
-
-class Script(Face):
-    """The face of a script: it ends with a code."""
-
-    def __init__(self, reactor: Any, options: Namespace) -> None:
-        self.reactor = reactor
-        self.options = options
-        self.code = DONE
-        self.chat: Chat
-
-    def begin(self, chat: Chat) -> None:
-        """Serve this chat."""
-        self.chat = chat
-        if chat.store.get("token") is None or chat.store.get("me") is None:
-            self.at_door()
-            return
-        self.before()
-        chat.start()
-        chat.connect()
-
-    def before(self) -> None:
-        """What is done before the connection."""
-
-    def end(self, code: int, *rows: str) -> None:
-        """This is the end; why, for stderr."""
-        self.code = code
-        for row in rows:
-            print(row, file=sys.stderr)
-        self.chat.stop()
-
-    def at_door(self) -> None:
-        profile = "" if self.options.profile == "default" else f" --profile {self.options.profile}"
-        self.end(LOGIN, sentences.LOG_IN_FIRST.format(profile=profile))
-
-    def distrusted(self, why: str) -> None:
-        self.end(UNREACHABLE, why)
-
-    def limit(self, seconds: float, code: int, *rows: str) -> None:
-        """It takes no longer than this."""
-        self.reactor.callLater(seconds, self.end, code, *rows)
-
-    def bye(self) -> None:
-        halt(self.reactor)
 
 
 class Send(Script):
@@ -86,14 +41,12 @@ class Send(Script):
     def before(self) -> None:
         options, chat = self.options, self.chat
         text = options.text
-        if text in (None, "-"):
-            text = sys.stdin.read().removesuffix("\n")
         account = chat.store.get("me")[1]
         self._mid = mid_of(options.id, account) if options.id else new_mid()
         if not text:
             self.end(USAGE, "Nothing to send.")
             return
-        if len(text) > chat.talk.limit:  # becomes a file, when there are files
+        if len(text) > chat.talk.limit:
             self.end(REFUSED, *texts.refusal("TOO_LONG", {"size": len(text), "limit": chat.talk.limit}))
             return
         if options.to.startswith("@"):
@@ -217,15 +170,19 @@ class WhoAmI(Script):
         self.limit(self.options.wait, UNREACHABLE, f"No answer from {self.chat.where}.")
 
 
-class Get(Script):
-    """`chat get 17 [dir]`: when there are files."""
-
-    def caught_up(self) -> None:
-        self.end(REFUSED, *texts.refusal("NO_FILES_YET", {}))
+def _send(reactor: Any, options: Namespace) -> Script:
+    """A message, or a file; a text from stdin that is too long for a message is one."""
+    if options.file is not None:
+        return SendFile(reactor, options)
+    if options.text in (None, "-"):
+        options.text = sys.stdin.read().removesuffix("\n")
+        if len(options.text) > Limits().message_characters:
+            return SendFile(reactor, options, options.text)
+    return Send(reactor, options)
 
 
 MODES: Final[Mapping[str, Callable[[Any, Namespace], Script]]] = {
-    "send": Send,
+    "send": _send,
     "tail": Tail,
     "wait": Wait,
     "whoami": WhoAmI,

@@ -21,11 +21,14 @@ from chatd import texts
 from client import formatting
 from client.chat import Chat
 from client.face import Face, halt
+from client.files.progress import KEEP_TYPING
 from client.lines import Line
 from client.view import Place
 
 STORED, QUEUED = 0, 3
 """How the program ends: nothing unsent, or something."""
+REPORT = 10.0
+"""Seconds between two words on how far a file is."""
 WAIT = 10.0
 """Seconds that the end of a pipe waits for what it wrote to be stored."""
 
@@ -48,6 +51,7 @@ class Plain(Face):
         self._printed: set[str] = set()
         self._hidden: list[Any] | None = None
         self._ending: Any = None
+        self._reporting: Any = None
 
     def begin(self, chat: Chat) -> None:
         """Serve this chat."""
@@ -71,7 +75,7 @@ class Plain(Face):
     def pump(self) -> None:
         """Take the next lines, as far as it is clear what they mean."""
         chat = self.chat
-        while self._lines and self._tried and not chat.sender.busy and (chat.talk.online or chat.talk.inside):
+        while self._lines and self._tried and not chat.busy and (chat.talk.online or chat.talk.inside):
             if chat.talk.online and chat.transcript.tail.queued and self._lines[0].startswith(("/", "@#@")):
                 break  # a command waits until what was said before it is stored and shown
             text = self._lines.popleft()
@@ -81,7 +85,13 @@ class Plain(Face):
                 sys.stdout.write("\n")
             self._asked = None
             chat.typed(text)
-        if self._eof and not self._lines and not chat.sender.busy and (chat.talk.online or self._tried):
+        if (
+            self._eof
+            and not self._lines
+            and not chat.busy
+            and not chat.transferring
+            and (chat.talk.online or self._tried)
+        ):
             if not chat.unsent:
                 self._end()
             elif self._ending is None:
@@ -118,7 +128,9 @@ class Plain(Face):
                 if line.mid is not None and line.mid not in self._printed:
                     self._printed.add(line.mid)
                     self.show([line])
-        if chat.sender.busy:
+        if chat.transferring and (self._reporting is None or not self._reporting.active()):
+            self._reporting = self.reactor.callLater(REPORT, self._progress)
+        if chat.busy:
             return
         self._ask()
         self.reactor.callLater(0, self.pump)
@@ -160,6 +172,13 @@ class Plain(Face):
 
     def entered(self, place: Place) -> None:
         self._write(f"{texts.now_in(formatting.clean(place.name), place.role)}\n")
+
+    def _progress(self) -> None:
+        """How far the transfers are, now and then: nothing that was written changes."""
+        if self.chat.transferring:
+            for row in self.chat.progress(200):
+                self._write(f"{row.removesuffix(KEEP_TYPING)}\n")
+            self._reporting = self.reactor.callLater(REPORT, self._progress)
 
     def local(self, do: str, fields: Any) -> None:
         self._write(f"/{do} needs a terminal.\n")

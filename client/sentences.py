@@ -81,3 +81,62 @@ def paste(lines: int) -> str:
 def queued(count: int) -> str:
     """In front of `for server …`."""
     return f"{count:,} {'message' if count == 1 else 'messages'}"
+
+
+# -- files ------------------------------------------------------------------------------------------------------------
+
+NOTHING_UNDER_WAY = "Nothing is on its way."
+NAME_ONE = "Several are on their way: /cancel {files}"
+UNDER_WAY = "{name} is on its way already."
+TAKE_STRANGER = "You have never written to {by}. Fetch {name} ({size})? [y/N] "
+TAKE_LARGE = "{name} is {size}. Fetch it? [y/N] "
+ASK_AGAIN = "Answer first; then /get {file} again."
+GOES_ON = "Not through yet. The same command goes on with it, and so does chat when it is next started."
+CHANGED = "it was written to meanwhile"
+NO_PICTURE = "{name} is no picture: {why}"
+SEALING = "encrypting"
+OPENING = "decrypting"
+TORN = "it is not what was sent; somebody has changed it"
+
+
+def not_sent_file(name: str, why: str) -> str:
+    """A file could not be sent."""
+    return f"{NOT_SENT}{name}: {why}."
+
+
+def not_fetched(name: str, why: str) -> str:
+    """A file could not be fetched."""
+    return f"Not fetched: {name}: {why}."
+
+
+def saved(name: str, size: str, path: str) -> str:
+    """A file is here.
+
+    >>> saved("cat.png", "2.1 MB", "/home/bob/cat (1).png")
+    'cat.png 2.1 MB saved as /home/bob/cat (1).png'
+    """
+    return f"{name} {size} saved as {path}"
+
+
+def stopped(name: str) -> str:
+    """`/cancel`."""
+    return f"{name}: stopped."
+
+
+def go_on_next_time(names: list[str]) -> str:
+    """What `/quit` adds where files are on their way.
+
+    >>> go_on_next_time(["a.png", "b.iso"])
+    'a.png, b.iso: not through yet; they go on next time.'
+    """
+    return f"{', '.join(names)}: not through yet; {'it goes' if len(names) == 1 else 'they go'} on next time."
+
+
+def picture(name: str, size: str, pixels: str, caption: str) -> str:
+    """A picture in words.
+
+    >>> picture("cat.png", "2.1 MB", "800x600", "asleep")
+    '[picture cat.png 2.1 MB, 800x600: asleep]'
+    """
+    about = f"{name} {size}, {pixels}"
+    return f"[picture {about}: {caption}]" if caption else f"[picture {about}]"

@@ -60,6 +60,8 @@ class Store:
 
     def __init__(self, path: Path | str) -> None:
         """@raise TooNew: this chat is too old for it."""
+        self.folder = Path(path).parent / "files"
+        """Where bytes may lie meanwhile: sealed files on their way, text that becomes a file, previews."""
         self._db = sqlite3.connect(path, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
         version = self._db.execute("PRAGMA user_version").fetchone()[0]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from argparse import Namespace
 from collections.abc import Mapping
 from contextlib import suppress
@@ -20,16 +21,18 @@ from prompt_toolkit.application import in_terminal
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.filters import Condition
 from prompt_toolkit.formatted_text import FormattedText
+from prompt_toolkit.input.vt100_parser import Vt100Parser
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.renderer import print_formatted_text
 from prompt_toolkit.styles import DynamicStyle, Style
 
-from chatd import texts
 from client import formatting, sentences
 from client.chat import Chat
 from client.face import Face
+from client.files import ability
+from client.files.ability import Look, Way
 from client.formatting import Fragments
 from client.lines import KEEP, TALL, Line
 from client.recall import Tab, Typed
@@ -46,6 +49,8 @@ GATHER: Final = 0.02
 AGAIN: Final = 0.2
 """Seconds until it is looked whether the screen is ours again."""
 QUEUED_SHOWN: Final = 5
+WIDE: Final = 60
+"""Columns of a picture."""
 FIRST_DRAWN: Final = 0.03
 """Seconds until the network is thought of: the prompt stands by then."""
 
@@ -98,6 +103,7 @@ class Terminal(Face):
         self._out: list[Line] = []
         self._printing = False
         self._pasted: str | None = None
+        self._way: Way | None = None
         self._over = False
         self.session: PromptSession[str] = PromptSession(
             message=self._message,
@@ -197,8 +203,8 @@ class Terminal(Face):
                 before = event.current_buffer.text
                 event.current_buffer.reset()
                 self.chat.say(before + held)
-            elif choice == "f":
-                self.chat.notice(*texts.refusal("NO_FILES_YET", {}), style="class:error")
+            elif choice == "f" and held is not None:
+                self.chat.say_as_file(held)
             self.refresh()
 
         return keys
@@ -312,6 +318,7 @@ class Terminal(Face):
             fragments.append(("class:offline", f"({len(tail.queued) - len(queued):,} more)\n"))
         for line in queued:
             fragments += self._drawn(line, columns)
+        fragments += [("class:progress", f"{row}\n") for row in self.chat.progress(columns)]
         prompt = sentences.paste(self._pasted.count("\n") + 1) if self._pasted is not None else self.chat.talk.prompt
         return FormattedText(self._letters([*fragments, ("class:prompt", prompt)]))
 
@@ -339,6 +346,23 @@ class Terminal(Face):
         if self._theme == "classic" and self._colour:
             text = f"- - - {text} " + "- " * columns
         return FormattedText(self._letters([("", formatting.cut(f" {text}", columns - 1, ""))]))
+
+    def look(self) -> Look:
+        """Asked of the terminal itself where the environment does not say, the first time."""
+        size = self.session.app.output.get_size()
+        if self._way is None:
+            self._way = Way.WORDS if self.ascii_only else ability.by_environment(os.environ) or self._asked()
+        return Look(self._way, min(size.columns - 2, WIDE), max(2, size.rows // 2), ability.true_colour(os.environ))
+
+    def _asked(self) -> Way:
+        """What the terminal answers. What was typed meanwhile is typed."""
+        app = self.session.app
+        app.output.flush()
+        way, typed = ability.ask(app.input.fileno(), sys.stdout.fileno())
+        if typed:
+            Vt100Parser(app.key_processor.feed).feed(typed.decode(errors="replace"))
+            app.key_processor.process_keys()
+        return way
 
     # -- the rest -----------------------------------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ def _coloured(people: tuple[str, ...], quiet: str, notice: str, error: str, code
         "echo": quiet,
         "room": notice,
         "notice": notice,
+        "progress": notice,
         "error": error,
         "offline": error,
         "online": notice,

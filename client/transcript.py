@@ -138,6 +138,11 @@ class Transcript:
         if out:
             self.face.show(out)
 
+    def picture(self, rows: Iterable[str]) -> None:
+        """What a terminal draws as a picture; it can stand only above all that still changes."""
+        self.settle()
+        self.face.show([Line([[("[ZeroWidthEscape]", row)] for row in rows])])
+
     def settle(self, *, queued: bool = False) -> None:
         """Everything is final now; `queued`: that which waits, too."""
         self.emit(self.tail.settle(all_of_it=True))

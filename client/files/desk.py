@@ -1,0 +1,474 @@
+"""Files in one chat: what `/send`, `/image`, `/get` and `/cancel` do, what is on its way, and what is said of it.
+
+The rule: a transfer is on disk here (sealed, in the profile) before its first byte moves, so it goes on after a cut, on
+another node, and after this program was killed. What was asked for by a person ends with a sentence; nothing that
+somebody else does fetches anything large, or from a stranger.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from mimetypes import guess_type
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.defer import CancelledError, Deferred
+
+from chatd import texts
+from chatd.errors import Refusal
+from chatd.filenames import saved_as
+from client import sentences
+from client.answers import Lost, Refused
+from client.conversation import Call
+from client.files import fetching, progress, sending
+from client.files.ability import Way
+from client.files.preview import Preview, Undrawable, preview
+from client.files.source import Source, Unsendable
+from client.files.transfer import Transfer
+from client.formatting import clean
+from client.outbox import new_mid
+
+if TYPE_CHECKING:
+    from twisted.internet.protocol import Protocol as Wire
+
+    from client.chat import Chat
+
+LARGE: Final = 100_000_000
+"""Above so many bytes it is asked before a file is fetched."""
+GLANCE: Final = 5_000_000
+"""Pictures up to so many bytes are shown by themselves, but for a stranger's."""
+TICK: Final = 0.25
+"""Seconds between two drawings of the lines of progress."""
+WRITTEN: Final = 500
+"""Among so many last lines of a conversation it is looked for one of mine: without, the other is a stranger."""
+
+
+class Failed(Exception):
+    """A transfer is over, and not as it was meant. The rows say why."""
+
+    def __init__(self, *rows: str) -> None:
+        super().__init__(*rows)
+        self.rows = rows
+
+
+class Files:
+    """What one chat has on its way. It is what a Transfer needs of its chat (transfer.Host), too."""
+
+    def __init__(self, chat: Chat) -> None:
+        self.chat = chat
+        self.under_way: list[Transfer] = []
+        self.asking = 0
+        """How many answers are awaited before the next line can be understood."""
+        self._records: dict[str, dict[str, Any]] = {}
+        self._waiting: list[Deferred[None]] = []
+        self._drawn: dict[str, Preview] = {}
+        self._ended = False
+
+    # -- what a transfer needs ----------------------------------------------------------------------------------------
+
+    def call(self, fields: Mapping[str, Any]) -> Deferred[dict[str, Any]]:
+        """Make a call on the chat's own connection."""
+        return self.chat.link.call(fields)
+
+    def crypto_room(self, room: int) -> bytes:
+        """A sealed room's id in its signed chain.
+
+        @raise Refused: it cannot be sealed for that room here.
+        """
+        place = self.chat.view.places.get(room)
+        row, *more = texts.refusal("E2E_ONLY", {"room": place.name if place else ""})
+        raise Refused({"code": "E2E_ONLY", "text": row, "help": "\n".join(more)})
+
+    def open(self, wire: Callable[[], Wire]) -> Deferred[Any]:
+        """Open another connection to the same server."""
+        return self.chat.link.beside(wire)
+
+    def connected(self) -> Deferred[None]:
+        """Wait until the server hears us."""
+        waiting: Deferred[None] = Deferred(lambda deferred: self._waiting.remove(deferred))
+        self._waiting.append(waiting)
+        if self.chat.inside and self.chat.link.connected:
+            self.chat.later("files", 0.0, self._wake)
+        return waiting
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            each.callback(None)
+
+    def later(self, seconds: float, do: Callable[[], None]) -> Any:
+        """Do it in a while."""
+        return self.chat.reactor.callLater(seconds, do)
+
+    def in_thread(self, do: Callable[..., Any], *args: object) -> Deferred[Any]:
+        """Do it beside."""
+        from twisted.internet.threads import deferToThread
+
+        return deferToThread(do, *args)
+
+    def now(self) -> float:
+        """The time in s."""
+        return self.chat.clock()
+
+    def changed(self) -> None:
+        """A line of progress would read differently."""
+        self.chat.later("progress", TICK, self._tick)
+
+    def _tick(self) -> None:
+        self.chat.face.refresh()
+        if self.under_way:
+            self.changed()
+
+    def spool(self) -> Path:
+        """The profile's own folder for bytes, 0700."""
+        folder = self.chat.store.folder
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder
+
+    # -- beginning and end --------------------------------------------------------------------------------------------
+
+    def resume(self) -> None:
+        """The server hears us: what waits goes on, and so does what an earlier run left."""
+        if not self._records:
+            self._records = {record["key"]: record for record in self.chat.store.get("transfers", [])}
+            self._tidy()
+        self._wake()
+        running = {transfer.key for transfer in self.under_way}
+        for key, record in list(self._records.items()):
+            if key not in running and record["account"] == self.chat.view.account and self.chat.face.resumes(record):
+                self._start(record)
+
+    def _tidy(self) -> None:
+        """What lies in the spool and belongs to no transfer any more goes."""
+        folder = self.chat.store.folder
+        wanted = {part for record in self._records.values() for part in record["spool"]}
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if path.name not in wanted:
+                path.unlink(missing_ok=True)
+
+    def stop(self) -> None:
+        """The program ends; what is under way goes on next time."""
+        self._ended = True
+        for transfer in list(self.under_way):
+            if transfer.running is not None:
+                transfer.running.cancel()
+
+    def _keep(self, record: dict[str, Any]) -> None:
+        self._records[record["key"]] = record
+        self.chat.store.put(transfers=list(self._records.values()))
+
+    def _forget(self, record: dict[str, Any]) -> None:
+        self._records.pop(record["key"], None)
+        self.chat.store.put(transfers=list(self._records.values()))
+        for part in record["spool"]:
+            (self.chat.store.folder / part).unlink(missing_ok=True)
+
+    # -- what is typed ------------------------------------------------------------------------------------------------
+
+    def command(self, do: str, fields: Mapping[str, Any]) -> None:
+        """`/send`, `/image`, `/get` or `/cancel` was typed."""
+        try:
+            if do == "send":
+                self.send(fields["room"], Path(fields["path"].strip().strip("'\"")).expanduser())
+            elif do == "image":
+                path, caption = split(fields["path"])
+                self._image(fields["room"], path, caption)
+            elif do == "get":
+                self._run_asking(self._get(fields))
+            else:
+                self._cancel(fields.get("file"))
+        except Failed as failed:
+            self.chat.notice(*failed.rows, style="class:error")
+
+    def send(
+        self,
+        room: int,
+        path: Path,
+        caption: str = "",
+        *,
+        name: str | None = None,
+        mid: str | None = None,
+        spooled: bool = False,
+    ) -> str:
+        """Send this file to a room of mine; the transfer's key. `spooled`: the file is ours, and goes when it is sent.
+
+        @raise Failed: there is no such file.
+        """
+        shown = clean(name or path.name)
+        try:
+            source = Source(path)
+            source.close()
+        except Unsendable as error:
+            raise Failed(sentences.not_sent_file(shown or str(path), str(error))) from None
+        place = self.chat.view.places.get(room)
+        mid = mid or new_mid(self.chat.now())
+        record = {
+            "key": mid,
+            "way": "up",
+            "account": self.chat.view.account,
+            "mid": mid,
+            "room": room,
+            "path": str(path.resolve()),
+            "name": name or path.name,
+            "type": guess_type(path.name)[0] or "application/octet-stream",
+            "caption": caption,
+            "mark": source.mark,
+            "message": new_mid(self.chat.now()) if place is not None and place.sealed else None,
+            "about": None,
+            "spool": [path.name] if spooled else [],
+        }
+        self._keep(record)
+        self._start(record)
+        return mid
+
+    def known(self, key: str) -> bool:
+        """Whether there is such a transfer, of this run or an earlier one."""
+        return key in self._records
+
+    def send_text(self, room: int, text: str, name: str, *, mid: str | None = None) -> str:
+        """Send a text as a file of this name."""
+        mid = mid or new_mid(self.chat.now())
+        path = self.spool() / f"{mid}.txt"
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(fd, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+        return self.send(room, path, name=name, mid=mid, spooled=True)
+
+    def _image(self, room: int, path: Path, caption: str) -> None:
+        """A picture is looked at before it is sent: one that cannot be drawn is none."""
+        look = self.chat.face.look()
+
+        def drawn(made: Preview) -> None:
+            mid = self.send(room, path, caption)
+            if look.way is not Way.WORDS:
+                self._drawn[mid] = made
+
+        self._run_asking(self._looked(path, look, drawn))
+
+    async def _looked(self, path: Path, look: Any, drawn: Callable[[Preview], None]) -> None:
+        try:
+            with path.open("rb") as file:
+                drawn(await self.in_thread(preview, file, look))
+        except OSError as error:
+            raise Failed(sentences.not_sent_file(clean(path.name), (error.strerror or "").lower())) from None
+        except Undrawable as error:
+            raise Failed(sentences.NO_PICTURE.format(name=clean(path.name), why=error)) from None
+
+    async def _get(self, fields: Mapping[str, Any]) -> None:
+        """Ask what it is, then whether it is wanted, then fetch it."""
+        number, folder = str(fields["file"]), Path(fields.get("folder") or ".").expanduser()
+        try:
+            about = await self.call({"do": "download", "file": int(number) if number.isdecimal() else number})
+        except Refused as error:
+            raise Failed(error.error["text"], *error.error.get("help", "").splitlines()) from None
+        except Lost:
+            raise Failed(sentences.NOT_NOW) from None
+        record = self.wanted(about, folder)
+        name, size = clean(record["name"]), progress.size(record["size"])
+        if not fields.get("confirmed"):
+            question = ""
+            if self.stranger(about["by_id"], about["room_id"]):
+                question = sentences.TAKE_STRANGER.format(by=clean(about["by"]), name=name, size=size)
+            elif record["size"] > LARGE:
+                question = sentences.TAKE_LARGE.format(name=name, size=size)
+            if question:
+                if not self.chat.talk.ask_first("get", dict(fields), question):
+                    raise Failed(sentences.ASK_AGAIN.format(file=number))
+                return
+        self.fetch(record)
+
+    def wanted(self, about: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+        """The record of a file to be fetched, from the server's answer and, for a sealed one, from its message."""
+        told = self.chat.store.get(f"file:{about['file']}") or about
+        return {
+            "key": f"get {about['file']} {folder.resolve()}",
+            "way": "down",
+            "account": self.chat.view.account,
+            "file": about["file"],
+            "folder": str(folder.resolve()),
+            "name": told.get("name") or f"file-{about['file']}",
+            "size": told["size"],
+            "type": told.get("type") or "",
+            "digest": told["digest"],
+            "held": told.get("sealed"),
+            "mid": told.get("mid"),
+            "spool": [],
+        }
+
+    def fetch(self, record: dict[str, Any]) -> None:
+        """Fetch it, unless it is being fetched.
+
+        @raise Failed: it is.
+        """
+        if any(transfer.key == record["key"] for transfer in self.under_way):
+            raise Failed(sentences.UNDER_WAY.format(name=clean(record["name"])))
+        self._keep(record)
+        self._start(record)
+
+    def _cancel(self, file: str | None) -> None:
+        running = [each for each in self.under_way if file is None or str(each.file) == file]
+        if file is None and len(running) != 1:
+            numbers = " ".join(str(each.file) for each in running)
+            raise Failed(sentences.NAME_ONE.format(files=numbers) if running else sentences.NOTHING_UNDER_WAY)
+        for transfer in running:
+            transfer.stopped = True
+            if transfer.running is not None:
+                transfer.running.cancel()
+        if not running and file is not None:
+            call = Call("cancel", {"file": file}, mid=new_mid(self.chat.now()), text=f"/cancel {file}")
+            self.chat.sender.call(call)
+
+    # -- transfers ----------------------------------------------------------------------------------------------------
+
+    def _start(self, record: dict[str, Any]) -> None:
+        up = record["way"] == "up"
+        size = record["mark"][0] if up else record["size"]
+        transfer = Transfer(record["key"], clean(record["name"]), size, up, self, record.get("file", 0))
+        self.under_way.append(transfer)
+        self.changed()
+        run = self._upload(transfer, record) if up else self._download(transfer, record)
+        transfer.running = Deferred.fromCoroutine(run)
+        transfer.running.addErrback(self._broken)
+
+    def _broken(self, failure: Any) -> None:
+        """A mistake of ours: it is not to be swallowed."""
+        if failure.check(CancelledError) is None:
+            self.chat.notice(sentences.not_sent_file("", failure.getErrorMessage()), style="class:error")
+
+    async def _upload(self, transfer: Transfer, record: dict[str, Any]) -> None:
+        try:
+            done = await sending.send(self, transfer, record, self._keep)
+        except CancelledError:
+            if transfer.stopped:
+                self._over(transfer, record, None, [sentences.stopped(transfer.name)])
+                if transfer.file:
+                    self.call({"do": "cancel", "file": transfer.file}).addErrback(lambda _: None)
+            else:
+                self.under_way.remove(transfer)
+        except sending.NotSent as error:
+            self._over(transfer, record, None, error.rows)
+        else:
+            if record["message"] is not None:
+                self.chat.sender.queue(sending.message(record, done["file"], self.chat.now()))
+            self._over(transfer, record, None, [])
+
+    async def _download(self, transfer: Transfer, record: dict[str, Any]) -> None:
+        try:
+            where = await fetching.fetch(self, transfer, record)
+        except CancelledError:
+            if transfer.stopped:
+                fetching.drop(self, record)
+                self._over(transfer, record, None, [sentences.stopped(transfer.name)])
+            else:
+                self.under_way.remove(transfer)
+        except fetching.NotFetched as error:
+            fetching.drop(self, record)
+            self._over(transfer, record, None, [sentences.not_fetched(transfer.name, str(error))])
+        else:
+            self.chat.notice(sentences.saved(transfer.name, progress.size(record["size"]), clean(str(where))))
+            self._over(transfer, record, where, [])
+
+    def _over(self, transfer: Transfer, record: dict[str, Any], where: Path | None, fault: Iterable[str]) -> None:
+        """A transfer has ended for good."""
+        self.under_way.remove(transfer)
+        self._forget(record)
+        rows = list(fault)
+        if rows:
+            self._drawn.pop(record["key"], None)
+            self.chat.notice(*rows, style="class:error")
+        self.chat.face.filed(record["key"], where, rows)
+        self.chat.face.refresh()
+
+    def _run_asking(self, asking: Any) -> None:
+        """Do something whose outcome the next line may depend on."""
+        self.asking += 1
+
+        def done(result: Any) -> None:
+            self.asking -= 1
+            if result is not None:
+                if result.check(Failed, Refusal) is None:
+                    result.raiseException()
+                self.chat.notice(*result.value.args, style="class:error")
+            self.chat.face.refresh()
+
+        Deferred.fromCoroutine(asking).addBoth(done)
+
+    # -- what is shown ------------------------------------------------------------------------------------------------
+
+    def lines(self, columns: int) -> list[str]:
+        """A line for each transfer, in the order begun."""
+        several = len(self.under_way) > 1
+        now = self.now()
+        return [
+            progress.line(
+                transfer.shown, transfer.done, transfer.size, transfer.rate(now), columns,
+                transfer.file if several else 0,
+            )
+            for transfer in self.under_way
+        ]  # fmt: skip
+
+    def stranger(self, by: int, room: int) -> bool:
+        """Whether somebody is one to whom I have never written, and with whom I am in no group that this came to."""
+        place = self.chat.view.places.get(room)
+        me = self.chat.view.account
+        if by == me or (place is not None and place.kind == "group"):
+            return False
+        return not any(fields.get("by_id") == me for fields in self.chat.store.last(room, WRITTEN))
+
+    def heard(self, fields: Mapping[str, Any], *, live: bool) -> None:
+        """A file was sent: keep how it is opened, and show it where it is a picture."""
+        data = fields.get("data")
+        if fields["ev"] != "file" or not data:
+            return
+        if data.get("sealed"):
+            told = {name: data.get(name) for name in ("name", "size", "type", "digest", "sealed")}
+            self.chat.store.put(**{f"file:{data['file']}": told | {"mid": fields.get("mid")}})
+        mine = self._drawn.pop(fields.get("mid") or "", None)
+        if mine is not None:
+            self.chat.transcript.picture(mine.rows)
+        elif live and self._to_be_shown(fields, data):
+            Deferred.fromCoroutine(self._glance(data, fields)).addErrback(lambda _: None)
+
+    def _to_be_shown(self, fields: Mapping[str, Any], data: Mapping[str, Any]) -> bool:
+        return (
+            str(data.get("type", "")).startswith("image/")
+            and data["size"] <= GLANCE
+            and fields["room_id"] == self.chat.view.current
+            and fields.get("by_id") != self.chat.view.account
+            and self.chat.face.look().way is not Way.WORDS
+            and not self.stranger(fields.get("by_id", 0), fields["room_id"])
+        )
+
+    async def _glance(self, data: Mapping[str, Any], fields: Mapping[str, Any]) -> None:
+        """Fetch a small picture to look at; nothing of it stays here."""
+        record = self.wanted({**data, "mid": fields.get("mid")}, self.spool())
+        transfer = Transfer(record["key"], saved_as(record["name"]), record["size"], False, self, record["file"])
+        where = await fetching.fetch(self, transfer, record)
+        try:
+            with where.open("rb") as file:
+                made: Preview = await self.in_thread(preview, file, self.chat.face.look())
+        finally:
+            where.unlink(missing_ok=True)
+        self.chat.transcript.picture(made.rows)
+
+
+def split(typed: str) -> tuple[Path, str]:
+    """A path, perhaps in quotes or with spaces in it, and what follows: the longest beginning that is a file.
+
+    >>> split("'/no such/cat.png' asleep again")
+    (PosixPath('/no such/cat.png'), 'asleep again')
+    >>> split("/nowhere/cat.png asleep")
+    (PosixPath('/nowhere/cat.png'), 'asleep')
+    """
+    typed = typed.strip()
+    if typed[:1] in ("'", '"'):
+        quote = typed.find(typed[0], 1)
+        if quote > 0:
+            return Path(typed[1:quote]).expanduser(), typed[quote + 1 :].strip()
+    words = typed.split(" ")
+    for count in range(len(words), 0, -1):
+        path = Path(" ".join(words[:count])).expanduser()
+        if path.is_file():
+            return path, " ".join(words[count:]).strip()
+    return Path(words[0]).expanduser(), " ".join(words[1:]).strip()
