@@ -19,7 +19,7 @@ class ScriptTests(ClientTestCase):
     """Exit codes that scripts can rely on."""
 
     async def test_send(self) -> None:
-        """0 stored, 4 refused, 5 nobody logged in; the same key is the same message; stdin is a text, too."""
+        """0 stored, 4 refused, 5 nobody logged in; the same key is the same message; stdin is a text, or a file."""
         server = await self.server()
         await self.registered("bot", server.port, "#ops")
         alice = await self.person(server.port, "alice")
@@ -33,13 +33,14 @@ class ScriptTests(ClientTestCase):
             chat send @alice psst; echo "$?"
             chat send '#nowhere' hello; echo "$?"
             head -c 5000 /dev/zero | tr '\\0' x | chat send '#ops' -; echo "$?"
+            chat send '#ops' "$(head -c 5000 /dev/zero | tr '\\0' x)"; echo "$?"
             chat --profile nobody send '#ops' hello; echo "$?"
             chat whoami; echo "$?"
             """
         )
         self.assertEqual(code, 0, printed)
         numbers = [line for line in printed if line.isdecimal()]
-        self.assertEqual(numbers, ["0", "0", "0", "0", "0", "4", "4", "5", "0"], printed)
+        self.assertEqual(numbers, ["0", "0", "0", "0", "0", "4", "0", "4", "5", "0"], printed)
         self.assertIn("No such group: #nowhere.", printed)
         self.assertIn("5,000 of 4,000 characters.", printed)
         self.assertIn(f"bot on 127.0.0.1:{server.port}", printed)
