@@ -41,6 +41,7 @@ class Limits:
     batch_calls: int = 2_000
     session_days: int = 30
     presence_members: int = 500
+    monitored_people: int = 100
     cursor_seconds: float = 5.0
     file_bytes: int = 10_000_000_000
     account_file_bytes: int = 20_000_000_000

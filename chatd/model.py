@@ -128,7 +128,8 @@ class Turn(NamedTuple):
     """What a reply changes in the session that asked: who it is, where it is, whether it ends. None: unchanged.
 
     And what of it is true only now: it wants to `watch`, is `typing` in that room, or its account looks different to
-    others (`stirs`).
+    others (`stirs`); it wants to hear of people of these names, whose account this is (`monitor`); its account has read
+    that room up to that time in ms (`marked`).
     """
 
     account: Account | None = None
@@ -142,6 +143,8 @@ class Turn(NamedTuple):
     watch: bool = False
     typing: int = 0
     stirs: bool = False
+    monitor: Mapping[str, int] | None = None
+    marked: tuple[int, int] | None = None
 
 
 class Ask(NamedTuple):

@@ -132,6 +132,11 @@ class Routing:
         person = self._people.get(account)
         return () if person is None else person.rooms.keys()
 
+    def ears(self, account: int) -> tuple[Ear, ...]:
+        """The sessions of this account that hear everything live."""
+        person = self._people.get(account)
+        return () if person is None else person.ears
+
     def hears(self, ear: Ear) -> bool:
         """Whether this session hears everything live."""
         person = self._people.get(ear.account)

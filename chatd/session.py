@@ -640,7 +640,7 @@ class Session:
         if turn.operator:
             self.operator = True
             self._me = None
-        if turn.watch or turn.typing or turn.stirs:
+        if turn.watch or turn.typing or turn.stirs or turn.monitor is not None or turn.marked is not None:
             self._now(turn)
         if turn.account is not None and self.state in _OPEN:
             self._log_in(turn.account, turn, reply)
@@ -660,6 +660,10 @@ class Session:
             watching.typing(self, turn.typing)
         if turn.stirs:
             watching.stir([self.account])
+        if turn.monitor is not None and self._interview is None:
+            watching.monitor(self, turn.monitor)
+        if turn.marked is not None:
+            watching.marked(self, *turn.marked)
 
     # -- who is here --------------------------------------------------------------------------------------------------
 
@@ -796,7 +800,8 @@ class Session:
         first = self._barrier and self._call is None
         self._me = None  # the current room may be gone
         self.move("caught_up")
-        self.instance.watching.anew(self)
+        if not (first and self.dialect is not None and self.dialect.lively):
+            self.instance.watching.anew(self)
         pong, self._pong = self._pong, None
         if pong is not None:
             assert self._call is not None

@@ -31,6 +31,7 @@ TYPING_AGAIN: Final = 2.0
 """Seconds within which the same session, typing in the same room, is not told of again."""
 TYPISTS: Final = 20
 """How many of a room are said to be typing at once."""
+Found = tuple[list[Seen], list[tuple[str, int, bool]], list[dict[int, list[Seen]]]]
 _log = Logger()
 
 
@@ -51,6 +52,9 @@ class Watching:
         self._feed = feed
         self._most = limits.presence_members
         self._watchers: set[Watcher] = set()
+        self._monitors: dict[str, set[Watcher]] = {}
+        self._monitored: dict[Watcher, tuple[str, ...]] = {}
+        self._known: dict[int, str] = {}
         self._stirred: set[int] = set()
         self._anew: set[Watcher] = set()
         self._typing: dict[int, dict[int, str]] = defaultdict(dict)
@@ -82,14 +86,33 @@ class Watching:
     # -- who wants to know --------------------------------------------------------------------------------------------
 
     def watch(self, session: Watcher) -> None:
-        """Tell this session, from now on; at first the whole of it."""
+        """Tell this session, from now on; at first the whole of it, unless its dialect asks for that in its own way."""
         self._watchers.add(session)
-        self.anew(session)
+        if not session.dialect.lively:
+            self.anew(session)
 
     def unwatch(self, session: Watcher) -> None:
         """Tell it no more."""
         self._watchers.discard(session)
         self._anew.discard(session)
+        if session in self._monitored:
+            self.monitor(session, {})
+
+    def monitor(self, session: Watcher, names: Mapping[str, int]) -> None:
+        """Tell this session of the people of these names, and whose account that is, from now on, and of no others."""
+        for name in self._monitored.pop(session, ()):
+            held = self._monitors[name]
+            held.discard(session)
+            if not held:
+                del self._monitors[name]
+        if names:
+            self._monitored[session] = tuple(names)
+        for name, account in names.items():
+            self._monitors.setdefault(name, set()).add(session)
+            if account:
+                self._known[account] = name
+        if not self._monitors:
+            self._known.clear()
 
     def anew(self, session: Watcher) -> None:
         """This session may have missed something: tell it the whole of it again."""
@@ -117,6 +140,21 @@ class Watching:
         self._streams.tell({"typing": [room, session.account, session.name]})
         self._types(room, session.account, session.name)
 
+    def marked(self, session: Watcher, room: int, at: int) -> None:
+        """This session's account has read this room up to this time (ms): its other sessions are told."""
+        self._streams.tell({"marked": [room, session.account, at]})
+        self._marks(room, session.account, at, but=session)
+
+    def _marks(self, room: int, account: int, at: int, *, but: Watcher | None = None) -> None:
+        seen = self._feed.routing.room(account, room)
+        for ear in self._feed.routing.ears(account):
+            session: Any = ear
+            if session is not but and seen is not None and (session.dialect.lively or session in self._watchers):
+                fields = {"room_id": room, "time": at}
+                if data := session.dialect.now("marker", fields, seen, account):
+                    self._feed.touch(session, data)
+        self._feed.flush()
+
     def happened(self, events: list[Event], origins: Mapping[int, Any]) -> None:
         """Who has come into a room is seen there, and sees who is there."""
         if not self._watchers:
@@ -125,7 +163,7 @@ class Watching:
         if came:
             self._stir(came)
             for session in self._watchers:
-                if session.account in came:
+                if session.account in came and not session.dialect.lively:
                     self.anew(session)
 
     def heard(self, frame: Frame) -> None:
@@ -135,12 +173,14 @@ class Watching:
                 self._stir(accounts)
             case {"typing": [int(room), int(account), str(name)]}:
                 self._types(room, account, name)
+            case {"marked": [int(room), int(account), int(at)]}:
+                self._marks(room, account, at)
             case _ if frame == LOST:
                 for session in self._watchers:
                     self.anew(session)
 
     def _stir(self, accounts: Iterable[int]) -> None:
-        if self._watchers:
+        if self._watchers or self._monitors:
             self._stirred.update(accounts)
             self._soon()
 
@@ -174,13 +214,17 @@ class Watching:
         routing = self._feed.routing
         rooms = {room for session in self._watchers for room in routing.rooms(session.account)} if stirred else ()
 
-        def read(tx: ReadTx) -> tuple[list[Seen], list[dict[int, list[Seen]]]]:
-            changed = tx.seen(stirred, rooms, self._most) if stirred else []
-            return changed, [tx.around(account, self._most) for _, account, _ in anew]
+        monitored = bool(self._monitors)
 
-        def tell(found: tuple[list[Seen], list[dict[int, list[Seen]]]]) -> None:
+        def read(tx: ReadTx) -> Found:
+            changed = tx.seen(stirred, rooms, self._most) if rooms else []
+            people = tx.who_are(stirred) if monitored and stirred else []
+            return changed, people, [tx.around(account, self._most) for _, account, _ in anew]
+
+        def tell(found: Found) -> None:
             self._changed(found[0])
-            for (session, account, login), around in zip(anew, found[1], strict=True):
+            self._people(found[1])
+            for (session, account, login), around in zip(anew, found[2], strict=True):
                 if (session.account, session.login) == (account, login) and routing.hears(session):
                     self._whole(session, around)  # else it is gone, or behind, and told once it is level
             self._feed.flush()
@@ -206,18 +250,37 @@ class Watching:
         for room, people in rooms.items():
             self._to(room, "presence", {"room_id": room, "people": [_shown(seen) for seen in people]})
 
+    def _people(self, found: list[tuple[str, int, bool]]) -> None:
+        """Who monitors these is told; whoever has another name now, or none, is there no more under the old one."""
+        for name, account, online in found:
+            before = self._known.pop(account, name)
+            if before != name:
+                self._monitor_told(before, account, "offline")
+            if name in self._monitors:
+                self._known[account] = name
+                self._monitor_told(name, account, "online" if online else "offline")
+
+    def _monitor_told(self, name: str, account: int, state: str) -> None:
+        for session in self._monitors.get(name, ()):
+            self._feed.touch(session, session.dialect.notice("monitor", {"people": [[name, account, state]]}))
+
     def _whole(self, session: Watcher, rooms: Mapping[int, list[Seen]]) -> None:
         for room, people in rooms.items():
             fields = {"room_id": room, "whole": True, "people": [_shown(seen) for seen in people]}
-            self._feed.touch(session, session.dialect.notice("presence", fields))
+            if (seen := self._feed.routing.room(session.account, room)) is not None:
+                self._feed.touch(session, session.dialect.now("presence", fields, seen, session.account))
 
     def _to(self, room: int, name: str, fields: Mapping[str, Any]) -> None:
-        """The same bytes to all who watch this room and hear it live."""
-        data: bytes | None = None
-        for _, _, ears in self._feed.routing.audience(room):
+        """The same bytes to all who watch this room, hear it live and see it alike; whom it is about sees it apart."""
+        about = {each[1] for each in fields["people"]}
+        for key, seen, ears in self._feed.routing.audience(room):
+            shown: dict[int, bytes] = {}
             for ear in self._watchers.intersection(ears):
-                data = data or ear.dialect.notice(name, fields)
-                self._feed.touch(ear, data)
+                viewer = ear.account if ear.dialect.lively and ear.account in about else key[2]
+                if viewer not in shown:
+                    shown[viewer] = ear.dialect.now(name, fields, seen, viewer)
+                if shown[viewer]:
+                    self._feed.touch(ear, shown[viewer])
 
 
 def _shown(seen: Seen) -> list[Any]:

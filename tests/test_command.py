@@ -106,6 +106,8 @@ TYPED: dict[str, list[tuple[str, dict[str, Any], str | None]]] = {
     "topic": [("/topic", {}, None), ("/topic #ops all about it", {"text": "all about it"}, "#ops")],
     "transfer": [("/6 bob", {"user": "bob"}, None), ("/transfer #ops bob", {"user": "bob"}, "#ops")],
     "unban": [("/unban bob", {"user": "bob"}, None)],
+    "marker": [("/marker #ops", {}, "#ops"), ("/marker 17", {"time": "17"}, None)],
+    "monitor": [("/monitor bob carol", {"people": ["bob", "carol"]}, None), ("/monitor", {}, None)],
     "typing": [("/typing #ops", {}, "#ops")],
     "vanish": [("/vanish good bye", {"reason": "good bye"}, None)],
     "watch": [("/watch", {}, None)],

@@ -218,7 +218,13 @@ def roster(tx: Tx, me: Me, room: Room) -> Reply:
         }
         for member in tx.members(room.id)
     ]
-    fields = {"topic": tx.topic(room.id), "door": room.door, "sealed": room.sealed, "members": listed}
+    fields = {
+        "topic": tx.topic(room.id),
+        "door": room.door,
+        "sealed": room.sealed,
+        "marker": tx.marker(me.account, room.id),
+        "members": listed,
+    }
     return Reply("roster", {"room": room.name, "room_id": room.id} | fields)
 
 

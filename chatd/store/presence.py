@@ -109,6 +109,35 @@ class PresenceReads(Base):
                 found[room].append(Seen(room, who, name, away, True))
         return found
 
+    def how_are(self, names: Iterable[str]) -> list[tuple[str, int, str]]:
+        """Of these folded names those that somebody has: (name, account, `online` or `offline`)."""
+        return [
+            (name, account, "online" if online else "offline")
+            for name, account, online in self._all(
+                "SELECT a.name, a.id, EXISTS (SELECT 1 FROM presence p WHERE p.account = a.id"
+                f" AND p.node IN {_ALIVE}) FROM json_each(?2) j CROSS JOIN account a ON a.name = j.value"
+                " ORDER BY a.name",
+                self.now - FRESH,
+                orjson.dumps(list(names)).decode(),
+            )
+        ]
+
+    def who_are(self, accounts: Iterable[int]) -> list[tuple[str, int, bool]]:
+        """How these accounts are called ("": not any more), and whether they are connected."""
+        return [
+            (name, account, bool(online))
+            for name, account, online in self._all(
+                "SELECT coalesce(a.name, ''), a.id, EXISTS (SELECT 1 FROM presence p WHERE p.account = a.id"
+                f" AND p.node IN {_ALIVE}) FROM json_each(?2) j CROSS JOIN account a ON a.id = j.value ORDER BY a.id",
+                self.now - FRESH,
+                orjson.dumps(list(accounts)).decode(),
+            )
+        ]
+
+    def marker(self, account: int, room: int) -> int:
+        """Up to which time (ms) this account has read this room, as its devices say; 0: they have not said."""
+        return self._value("SELECT at FROM marker WHERE account = ? AND room = ?", account, room) or 0
+
     def online_count(self) -> int:
         """How many accounts are connected."""
         count: int = self._value(
@@ -157,3 +186,7 @@ class PresenceWrites(PresenceReads):
     def go(self, node: int, accounts: Iterable[int]) -> None:
         """These accounts have no connection to this instance any more."""
         self._many("DELETE FROM presence WHERE node = ? AND account = ?", [(node, account) for account in accounts])
+
+    def set_marker(self, account: int, room: int, at: int) -> None:
+        """This account has read this room up to this time (ms)."""
+        self._run("INSERT OR REPLACE INTO marker VALUES (?, ?, ?)", account, room, at)

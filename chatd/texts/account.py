@@ -112,5 +112,6 @@ REPLIES: Final[dict[str, Sentence]] = {
     "away": "Away: {text}",
     "back": "You are back.",
     "vouched": "",
+    "monitored": "",
     "oper": "You are an operator of this server now.",
 }

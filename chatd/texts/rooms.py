@@ -77,5 +77,6 @@ REPLIES: Final[dict[str, Sentence]] = {
     "door": lambda fields: f"Door of {fields['room']}: {fields['door']} ({DOORS[fields['door']]}).",
     "closed_view": "Left the view of {room}; you are still in it.",
     "roster": "",
+    "marker": "",
     "directory": "",
 }

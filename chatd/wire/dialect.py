@@ -75,5 +75,8 @@ class Dialect(Protocol):
     def notice(self, name: str, fields: Mapping[str, Any]) -> bytes:
         """Something the server says by itself."""
 
+    def now(self, name: str, fields: Mapping[str, Any], room: Room, viewer: int) -> bytes:
+        """What is true only now in this room, as `viewer` sees it (0: whoever it is not about)."""
+
     def events(self, events: Sequence[Event], room: Room, viewer: int, current: bool) -> list[bytes]:
         """Each event as `viewer` sees it (0: as everybody does), one byte string each."""

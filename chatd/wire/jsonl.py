@@ -138,6 +138,10 @@ class Json:
         """`{"ev":"closing"}`"""
         return _line({"ev": name} | dict(fields))
 
+    def now(self, name: str, fields: Mapping[str, Any], room: Room, viewer: int) -> bytes:
+        """`{"ev":"typing","room_id":7,"people":[["bob",2]]}`"""
+        return self.notice(name, fields)
+
     def events(self, events: Sequence[Event], room: Room, viewer: int, current: bool) -> list[bytes]:
         """`{"ev":"say","seq":812,"room":"#ops","room_id":7,"by":"alice","by_id":3,"at":"…","text":"hi","mid":"…"}`"""
         lines = []

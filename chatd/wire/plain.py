@@ -123,6 +123,10 @@ class Plain:
             return texts.prompt(fields["prompt"], fields).encode()
         return lines(texts.reply(name, fields))
 
+    def now(self, name: str, fields: Mapping[str, Any], room: Room, viewer: int) -> bytes:
+        """Nothing: it would garble what is being typed."""
+        return b""
+
     def events(self, events: Sequence[Event], room: Room, viewer: int, current: bool) -> list[bytes]:
         """Each event's lines."""
         return [lines(texts.event(event, room.name, viewer, current)) for event in events]

@@ -190,3 +190,11 @@ CREATE TABLE ticket (
 ) WITHOUT ROWID;
 CREATE INDEX ticket_file ON ticket (file);
 CREATE INDEX ticket_account ON ticket (account);
+
+-- Read markers: up to which time an account has read a room, as its devices tell each other (IRC's MARKREAD).
+CREATE TABLE marker (
+    account INTEGER NOT NULL REFERENCES account (id),
+    room    INTEGER NOT NULL REFERENCES room (id),
+    at      INTEGER NOT NULL,
+    PRIMARY KEY (account, room)
+) WITHOUT ROWID;

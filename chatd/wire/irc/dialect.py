@@ -18,7 +18,7 @@ from chatd.command import TABLE, Settings
 from chatd.errors import Refusal
 from chatd.model import Ask, Call, Event, Reply, Room
 from chatd.wire.framing import Lines, Overlong
-from chatd.wire.irc import answers, talk, terms, verbs
+from chatd.wire.irc import answers, presence, talk, terms, verbs
 from chatd.wire.irc.asked import Asked
 from chatd.wire.irc.events import live, missed, moment
 from chatd.wire.irc.line import LINE, TAGS, Line, dump, parse
@@ -62,6 +62,7 @@ class Irc:
         "entering",
         "farewell",
         "guests",
+        "monitored",
         "multiline",
         "negotiating",
         "nick",
@@ -98,6 +99,7 @@ class Irc:
         self.password: str | None = None
         self.sasl: str | None = None
         self.multiline: talk.Multiline | None = None
+        self.monitored: dict[str, bool] | None = None
         self.census: Mapping[str, Any] = {}
         self.guests: Collection[int] = ()
         self.secure = False
@@ -365,6 +367,8 @@ class Irc:
 
     def notice(self, name: str, fields: Mapping[str, Any]) -> bytes:
         """What the server says by itself."""
+        if name == "monitor":
+            return dump(presence.changed(self, fields["people"]))
         lines = texts.reply(name, fields)
         if name == "closing":
             return dump([Line(f"ERROR :{text}") for text in lines])
@@ -374,6 +378,10 @@ class Irc:
         """The client is in a group from this event on: who else is, is told behind it, unless that is under way."""
         if seq != self.entering:
             self.wants.append(Call("roster", {}, room, ref=self.silent("JOIN", room)))
+
+    def now(self, name: str, fields: Mapping[str, Any], room: Room, viewer: int) -> bytes:
+        """Who is away, who is typing, what was read: to who has negotiated that."""
+        return dump(presence.now(self, name, fields, room, viewer))
 
     # -- events out ---------------------------------------------------------------------------------------------------
 

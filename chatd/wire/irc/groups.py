@@ -11,6 +11,7 @@ from chatd.wire.irc import terms
 from chatd.wire.irc.answers import Fields, answer, refusal
 from chatd.wire.irc.line import LINE, Line, packed
 from chatd.wire.irc.people import who_lines
+from chatd.wire.irc.presence import marked
 from chatd.wire.irc.verbs import is_group, listed, verb
 
 if TYPE_CHECKING:
@@ -222,6 +223,8 @@ def _roster(irc: Irc, asked: Asked, call: Call, fields: Fields) -> list[Line]:
     if room.startswith("#"):
         head = len(f":{irc.server} 353 {irc.me} {symbol} {room} :")
         lines += [irc.numbered("353", [symbol, room], part) for part in packed(names, LINE - 2 - head)]
+    if asked.command == "JOIN" and irc.has("draft/read-marker"):
+        lines.append(marked(irc, room, fields["marker"]))
     return [*lines, irc.numbered("366", [room], "End of /NAMES list")]
 
 

@@ -134,7 +134,7 @@ def _whois(irc: Irc, asked: Asked, call: Call, fields: Fields) -> list[Line]:
     lines += [irc.numbered("319", [name], part) for part in packed(shown, 400)]
     lines.append(irc.numbered("312", [name, irc.server], irc.software))
     if fields["away"] is not None or not fields["online"]:
-        lines.append(irc.numbered("301", [name], fields["away"] or "offline: reads it later"))
+        lines.append(irc.numbered("301", [name], fields["away"] or terms.OFFLINE))
     if fields["account"] not in irc.guests:
         lines.append(irc.numbered("330", [name, name], "is logged in as"))
     return [*lines, irc.numbered("318", [asked.params[0]], "End of /WHOIS list")]

@@ -16,6 +16,7 @@ from chatd.model import Call, Kind
 from chatd.wire.irc import terms
 from chatd.wire.irc.answers import Fields, answer, refusal
 from chatd.wire.irc.line import Line, packed
+from chatd.wire.irc.presence import watch
 from chatd.wire.irc.server import counts
 from chatd.wire.irc.verbs import verb
 
@@ -63,7 +64,9 @@ def cap(irc: Irc, asked: Asked, params: list[str]) -> list[Call]:
         good = wanted <= irc.offered().keys() - {"sts"} and unwanted <= irc.offered().keys() - fixed
         asked.put(irc.line(f"CAP {irc.me} {'ACK' if good else 'NAK'} :{rest}"))
         if good:
+            before = irc.caps
             irc.negotiate((irc.caps | wanted) - unwanted)
+            watch(irc, before)
     elif sub == "END":
         irc.negotiating = False
         return _registered(irc, asked)
@@ -261,6 +264,7 @@ def _welcome(irc: Irc, asked: Asked, call: Call, fields: Fields) -> list[Line]:
         *irc.motd(),
     ]
     irc.census = GUEST if guest else ACCOUNT
+    watch(irc)
     extended = f" {irc.account_word} :{nick}" if irc.has("extended-join") else ""
     for room in fields["rooms"]:
         if room["kind"] == Kind.GROUP:

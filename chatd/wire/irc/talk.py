@@ -129,14 +129,6 @@ def _more(irc: Irc, asked: Asked, params: list[str], held: Multiline) -> None:
     irc.fail(asked, *wrong)
 
 
-@verb("TAGMSG")
-def tagmsg(irc: Irc, asked: Asked, params: list[str]) -> list[Call]:
-    """Client-only tags are not carried (CLIENTTAGDENY), so nothing is left of it."""
-    if not params or not params[0]:
-        irc.numeric(asked, "461", ["TAGMSG"], "Not enough parameters")
-    return []
-
-
 @answer("done", "again")
 def _done(irc: Irc, asked: Asked, call: Call, fields: Fields) -> list[Line]:
     """The event says it all, except where IRC has a word for it."""

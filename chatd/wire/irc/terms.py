@@ -20,16 +20,20 @@ MODES: Final = 4
 MULTILINE_BYTES: Final = 4_000
 MULTILINE_LINES: Final = 100
 MECHANISM: Final = "PLAIN"
+OFFLINE: Final = "offline: reads it later"
+"""What somebody who is not connected is away for."""
 
 CAPS: Final[dict[str, str]] = {
     "account-notify": "",
     "account-tag": "",
+    "away-notify": "",
     "batch": "",
     "cap-notify": "",
     "draft/account-registration": "before-connect,custom-account-name",
     "draft/chathistory": "",
     "draft/event-playback": "",
     "draft/multiline": f"max-bytes={MULTILINE_BYTES},max-lines={MULTILINE_LINES}",
+    "draft/read-marker": "",
     "echo-message": "",
     "extended-join": "",
     "invite-notify": "",
@@ -43,7 +47,16 @@ CAPS: Final[dict[str, str]] = {
 }
 """What is offered, and the value that CAP LS 302 shows."""
 RENDERING: Final = frozenset(
-    {"account-tag", "batch", "draft/multiline", "extended-join", "invite-notify", "message-tags", "server-time"}
+    {
+        "account-tag",
+        "away-notify",
+        "batch",
+        "draft/multiline",
+        "extended-join",
+        "invite-notify",
+        "message-tags",
+        "server-time",
+    }
 )
 """Capabilities with which an event looks different: they are the shape."""
 
@@ -65,13 +78,14 @@ def isupport(settings: Settings) -> list[str]:
         f"CHANNELLEN={LONGEST_NAME + 1}",
         "CHANTYPES=#",
         f"CHATHISTORY={limits.history_lines_most}",
-        "CLIENTTAGDENY=*",
+        "CLIENTTAGDENY=*,-typing,-draft/typing",
         "ELIST=MNU",
         f"KICKLEN={min(limits.reason_characters, 300)}",
         "LINELEN=512",
         f"MAXLIST=b:{limits.group_members}",
         f"MAXTARGETS={TARGETS}",
         f"MODES={MODES}",
+        f"MONITOR={limits.monitored_people}",
         "MSGREFTYPES=msgid,timestamp",
         f"NETWORK={settings.server}",
         f"NICKLEN={LONGEST_NAME}",
