@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 from chatd import rules
 from chatd.errors import Refusal
 from chatd.limits import Limits
-from chatd.model import Account, Ask, Call, Door, Kind, Me, Reply, Role, Room
+from chatd.model import Account, Ask, Bounds, Call, Door, Kind, Me, Reply, Role, Room
 from chatd.names import LONGEST, fold_account, fold_group, nearest
 from chatd.passwords import Policy
 from chatd.rules import Needs
@@ -55,6 +55,7 @@ class Settings:
     none is). `oper`: a name and a password that make an operator of a session ("": none do). `sts`: the port to which
     clients in clear text are to come back by TLS, and for how many seconds they are to remember it (0: they are not).
     `reach`: the command by which a shell reaches this server ("": nc, or openssl, and where the connection came to).
+    `keep`: how long messages are kept at most.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -73,6 +74,7 @@ class Settings:
     oper: tuple[str, str] = ("", "")
     sts: tuple[int, int] = (0, 0)
     reach: str = ""
+    keep: Bounds = Bounds()  # noqa: RUF009 - a frozen record
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,14 @@ class Irc:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How long, and how many of a room, messages are kept at most; 0: no such bound. Groups may set narrower ones."""
+
+    days: float = 0.0
+    messages: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Log:
     """What is logged, and how much is kept: `files` rotated files of `size` bytes each."""
 
@@ -108,6 +116,7 @@ class Config:
     groups: Groups = field(default_factory=Groups)
     server: Server = field(default_factory=Server)
     irc: Irc = field(default_factory=Irc)
+    retention: Retention = field(default_factory=Retention)
     log: Log = field(default_factory=Log)
     metrics: Metrics = field(default_factory=Metrics)
     limits: Limits = field(default_factory=Limits)
@@ -134,6 +143,8 @@ RANGES: Final[dict[str, tuple[float, float]]] = {
     "accounts.bcrypt_cost": (4, 20),
     "passwords.length": (1, 128),
     "irc.sts_port": (0, 65_535),
+    "retention.days": (0.0, 36_500.0),
+    "retention.messages": (0, MOST),
     "log.files": (1, 1_000),
     "log.size": (10_000, MOST),
     "limits.line_bytes": (512, 2**20),
@@ -388,9 +399,9 @@ def _unknown(option: str, value: object = None) -> str:
     if not table and isinstance(value, dict):
         return f"unknown table [{key}].{_meant(key, TABLES)}"
     here = [name for home, name in _homes() if home == table]
-    meant = _meant(key, here) or ("" if table else _meant(key, TABLES))
+    elsewhere = {name: home for home, name in _homes()}
+    meant = _meant(key, here) or ("" if table or key in elsewhere else _meant(key, TABLES))
     if not meant:
-        elsewhere = {name: home for home, name in _homes()}
         for near in get_close_matches(key, elsewhere, 1, 0.75):
             home = f"in [{elsewhere[near]}]" if elsewhere[near] else "above the first table"
             meant = f" Did you mean {near} {home}?"

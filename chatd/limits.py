@@ -42,6 +42,7 @@ class Limits:
     session_days: int = 30
     presence_members: int = 500
     monitored_people: int = 100
+    retention_events: int = 200
     cursor_seconds: float = 5.0
     file_bytes: int = 10_000_000_000
     account_file_bytes: int = 20_000_000_000

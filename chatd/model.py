@@ -60,6 +60,13 @@ class Room(NamedTuple):
     door: Door = Door.ASK
 
 
+class Bounds(NamedTuple):
+    """How long (s) messages are kept, and how many of the newest of a room; None: no such bound."""
+
+    seconds: int | None = None
+    lines: int | None = None
+
+
 class Event(NamedTuple):
     """One thing that happened, as it stands in the log.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from chatd.model import Door, Role
+from chatd.model import Bounds, Door, Role
 
 
 class Needs(IntEnum):
@@ -66,3 +66,10 @@ def may_leave(role: Role, others: int) -> str | None:
     if role is Role.NONE:
         return "NOT_MEMBER"
     return "OWNER_STAYS" if role is Role.OWNER and others else None
+
+
+def narrower(one: Bounds, other: Bounds) -> Bounds:
+    """Both hold: of each bound the narrower."""
+    seconds = [bounds.seconds for bounds in (one, other) if bounds.seconds is not None]
+    lines = [bounds.lines for bounds in (one, other) if bounds.lines is not None]
+    return Bounds(min(seconds, default=None), min(lines, default=None))

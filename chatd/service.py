@@ -38,10 +38,11 @@ from chatd.errors import Refusal
 from chatd.feed import Feed
 from chatd.instance import Instance
 from chatd.listen import Files, is_clear_text_off_loopback, read, server_endpoint
-from chatd.model import Door
+from chatd.model import Bounds, Door
 from chatd.passwords import Policy
 from chatd.peers import Node, NodeTaken, Peers
 from chatd.protocol import ChatFactory, choose
+from chatd.retention import Sweeper
 from chatd.store.database import Committed, Database
 from chatd.store.migrate import TooNew, guests, last_seq, migrate
 from chatd.tls import OWN, BadCertificate, Certificate, own_certificate
@@ -198,6 +199,7 @@ def settings_of(config: Config) -> Settings:
         oper=(config.irc.oper_name, config.irc.oper_password),
         sts=(config.irc.sts_port, config.irc.sts_days * 86_400),
         reach=config.server.reach,
+        keep=Bounds(int(config.retention.days * 86_400) or None, config.retention.messages or None),
     )
 
 
@@ -363,6 +365,13 @@ class ChatService(Service):
             dialects=choose,
         )
         self.factory = ChatFactory(instance, self._reactor)
+        self.sweeper = Sweeper(
+            self._reactor,
+            self.db,
+            bounds=lambda: instance.settings.keep,
+            step=lambda: instance.settings.limits.retention_events,
+            clock=now_ms,
+        )
         self.control = Control(self._reactor, self.db, data, self._node.number, audit, self._facts)
         self._listen()  # nobody is heard before the reactor runs
         if config.metrics.listen:
@@ -372,6 +381,7 @@ class ChatService(Service):
         self._files.start()
         self.peers.start()
         self.control.start()
+        self.sweeper.start()
         self.factory.start()
         if config.irc.guests:
             self._sweeping.start(SWEEP_GUESTS, now=False)
@@ -506,6 +516,7 @@ class ChatService(Service):
         yield gatherResults([maybeDeferred(port.stopListening) for port in self._ports])
         self._passwords.refuse()
         self.control.stop()
+        self.sweeper.stop()
         yield self.factory.drain()
         yield self.transfers.stop()
         yield self.peers.stop()

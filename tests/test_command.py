@@ -83,6 +83,8 @@ TYPED: dict[str, list[tuple[str, dict[str, Any], str | None]]] = {
     "online": [("/5", {}, None)],
     "password": [("/password", {}, None)],
     "oper": [("/oper root secret", {"name": "root", "password": "secret"}, None)],
+    "export": [("/export #ops 12", {"after": "12"}, "#ops"), ("/export", {}, None)],
+    "retention": [("/retention #ops 30d 500", {"keep": "30d 500"}, "#ops"), ("/retention", {}, None)],
     "past": [("/past #ops latest", {"way": "latest"}, "#ops")],
     "ping": [("/ping", {}, None), ("/ping x", {"token": "x"}, None)],
     "promote": [("/promote bob", {"user": "bob"}, None)],

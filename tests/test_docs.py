@@ -155,6 +155,7 @@ class Tables(SynchronousTestCase):
             "`renamed`": ("renamed", "#ops", {"text": "#dev", "data": {"was": "#ops"}}),
             "`door`": ("door", "#ops", {"data": {"door": "open"}}),
             "`file`": ("file", "#ops", {"text": "meow", "data": {"file": 17, "name": "cat.png", "size": 2_100_000}}),
+            "`retention`": ("retention", "#ops", {"data": {"seconds": 2_592_000, "lines": None}}),
             "`asked`, in your inbox": ("asked", "", {"data": {"name": "#ops", "room": 7}}),
             "`denied`, in your inbox": ("denied", "", {"text": "not now", "data": {"name": "#ops", "room": 7}}),
         }
@@ -261,6 +262,9 @@ class Story:
         alice("say", room="#dev", text="waves", how="action")
         alice("roster", room="#dev")
         alice("past", room="#dev", way="latest")
+        alice("retention", room="#dev")
+        alice("retention", room="#dev", keep="30d")
+        alice("export", room="#dev")
         alice("talks", since=0, until=2_000_000_000_000)
         bob("away", text="lunch")
         alice("msg", user="bob", text="psst")

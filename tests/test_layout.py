@@ -45,8 +45,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tls": set(),
     "config": {"limits", "errors", "listen"},
     "cluster": {"config", "limits", "listen", "tls", "audit", "sockets"},
+    "retention": {"errors", "model", "rules", "store"},
     "ctl": {
         "audit",
+        "blobs",
         "codes",
         "command",
         "commands",
@@ -55,6 +57,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "model",
         "names",
         "passwords",
+        "retention",
         "sockets",
         "store",
         "texts",

@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from chatd import __version__
+from chatd.blobs import FOLDER, check_blobs
+from chatd.store import ReadTx
 from chatd.store.alone import Alone
 from chatd.store.backup import contents, open_copy, settle, snapshot, stored_blobs
 from chatd.store.sqlite import FILE
@@ -39,7 +41,7 @@ class BadBackup(Exception):
 
 def blob_name(number: int) -> str:
     """Where the bytes of a file stand in the data folder and in a backup (chatd.blobs)."""
-    return f"blobs/{number & 0xFF:02x}/{number}"
+    return f"{FOLDER}/{number & 0xFF:02x}/{number}"
 
 
 # -- making one -------------------------------------------------------------------------------------------------------
@@ -158,19 +160,9 @@ def _add_stream(tar: tarfile.TarFile, name: str, file: IO[bytes], size: int, now
 
 def check_files(data: Path, connection: sqlite3.Connection, *, deep: bool) -> tuple[list[dict[str, Any]], int]:
     """Where the bytes of files differ from what the database knows; and how many files it knows."""
-    wanted = stored_blobs(connection)
-    faults = []
-    for number, size in wanted:
-        path = data / blob_name(number)
-        if not path.is_file():
-            faults.append(_blob_fault("missing", number))
-        elif path.stat().st_size != size:
-            faults.append(_blob_fault("size", number))
-    return faults, len(wanted)
-
-
-def _blob_fault(kind: str, number: int) -> dict[str, Any]:
-    return {"kind": kind, "file": number, "path": blob_name(number).partition("/")[2]}
+    stored = ReadTx(connection, 0).stored_files()
+    found = check_blobs(data / FOLDER, stored, deep=deep)
+    return [finding._asdict() for finding in found], sum(each.complete for each in stored)
 
 
 # -- and using it -----------------------------------------------------------------------------------------------------
@@ -237,7 +229,7 @@ def restore(source: Path, data: Path) -> dict[str, Any]:
         folder = Path(name)
         held = unpack(source, folder)
         settle(folder / FILE)
-        for path in sorted(folder.glob("blobs/*/*")):
+        for path in sorted(folder.glob(f"{FOLDER}/*/*")):
             place = data / path.relative_to(folder)
             place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.rename(place)

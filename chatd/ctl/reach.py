@@ -19,9 +19,12 @@ from chatd.config import Config
 from chatd.ctl.acts import ACTS, perform
 from chatd.ctl.listen import told, user_name
 from chatd.errors import Refusal
+from chatd.retention import erasing, parts
 from chatd.sockets import reachable
 from chatd.store.alone import Alone
 
+STEP: Final = 2_000
+"""How many events one commit blanks where no server runs."""
 PATIENCE: Final = 10.0
 """Seconds that an instance may take to answer: longer than it waits for its turn to write."""
 
@@ -33,6 +36,22 @@ class Silent(Exception):
 def now_ms() -> int:
     """The time of day in ms."""
     return time.time_ns() // 1_000_000
+
+
+def sweep(file: Alone) -> bool:
+    """What a running server does step by step, at once: blank the words of erased accounts, and forget the names of
+    those who are gone. Whether any account was erased.
+    """
+    file.write(lambda tx: tx.forget_farewells(all=True))
+    erased = file.read(lambda tx: tx.erasures())
+    for account, upto in erased:
+        more = True
+        while more:
+            due = file.read(lambda tx, who=account, after=upto: tx.written_by(who, after))  # type: ignore[misc]
+            for seqs, last in parts(due, STEP):
+                file.write(erasing(account, seqs, last, done=not due.more and last == due.upto))
+            upto, more = due.upto, due.more
+    return bool(erased)
 
 
 class Reach:
@@ -88,6 +107,8 @@ class Reach:
             if not ACTS[act].writes:
                 return file.write(lambda tx: perform(tx, act, args))
             result = file.write(lambda tx: perform(tx, act, args))
+            if act == "user.delete":
+                result |= {"erased": sweep(file)}
         self.tell(*told(act, result))
         return result
 

@@ -12,14 +12,17 @@ from chatd.store.files import FileReads, FileWrites
 from chatd.store.groups import GroupReads
 from chatd.store.log import LogReads
 from chatd.store.presence import PresenceReads, PresenceWrites
+from chatd.store.retention import RetentionReads, RetentionWrites
 from chatd.store.secondfactor import SecondFactorReads, SecondFactorWrites
 
 
-class ReadTx(AccountReads, LogReads, GroupReads, PresenceReads, SecondFactorReads, AdminReads, FileReads):
+class ReadTx(
+    AccountReads, LogReads, GroupReads, PresenceReads, SecondFactorReads, AdminReads, FileReads, RetentionReads
+):
     """One snapshot of the database."""
 
 
-class Tx(AccountWrites, PresenceWrites, SecondFactorWrites, AdminWrites, FileWrites, ReadTx):
+class Tx(AccountWrites, PresenceWrites, SecondFactorWrites, AdminWrites, FileWrites, RetentionWrites, ReadTx):
     """One turn under the write lock."""
 
     def begin(self) -> None:

@@ -21,7 +21,7 @@ PAUSE: Final = 0.001
 """Seconds between two such steps."""
 LEAP: Final = 1_000_000
 """How far every counter leaps at a restore: more than was given in the time that a backup may be behind."""
-PASSING: Final = ("instance", "presence", "farewell")
+PASSING: Final = ("instance", "presence", "farewell", "ticket")
 """Tables that are true only while a server runs."""
 
 
@@ -76,12 +76,7 @@ def contents(connection: sqlite3.Connection) -> dict[str, Any]:
 
 def stored_blobs(connection: sqlite3.Connection) -> list[tuple[int, int]]:
     """The files that the database has the bytes of: (number, size)."""
-    there = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'file' AND type = 'table'").fetchone()
-    if there is None:
-        return []
-    return connection.execute(
-        "SELECT id, size FROM file WHERE gone IS NULL AND stored IS NOT NULL ORDER BY id"
-    ).fetchall()
+    return [(each.file, each.size) for each in ReadTx(connection, 0).stored_files() if each.complete]
 
 
 def settle(path: Path) -> None:

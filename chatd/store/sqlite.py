@@ -61,6 +61,7 @@ def prepare_writer(connection: sqlite3.Connection, durability: Durability) -> No
     connection.execute(f"PRAGMA synchronous = {'FULL' if durability == 'full' else 'NORMAL'}")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA cache_size = -32768")
+    connection.execute("PRAGMA secure_delete = ON")  # what is blanked is overwritten in the file, too
     connection.execute("PRAGMA wal_autocheckpoint = 2000")
     connection.execute("PRAGMA journal_size_limit = 67108864")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+from chatd.texts.files import FINDINGS, finding
 from chatd.texts.words import Fields, clean, date, listed, safe, said, size, span, stamp, times
 
 
@@ -18,6 +19,8 @@ def outcome(name: str, fields: Fields) -> list[str]:
 
 def fault(kind: str, fields: Mapping[str, Any]) -> str:
     """What is wrong, in one line."""
+    if kind in FINDINGS:
+        return finding(kind, fields["file"], fields["path"])
     return FAULTS[kind].format_map(safe(fields))
 
 
@@ -158,13 +161,9 @@ FAULTS: Final[dict[str, str]] = {
     "empty": "Group {room} is open and has no members.",
     "inbox": "Account {account} has no inbox.",
     "cursor": "Account {account} was shown everything up to {seen}, and the log ends at {last}.",
-    "orphan": "blobs/{path} belongs to no file.",
-    "missing": "File {file} is not in blobs/{path}.",
-    "size": "File {file} in blobs/{path} has another size than it should.",
-    "digest": "File {file} in blobs/{path} has other bytes than were sent.",
     "differs": "{what} differs.",
 }
-"""What `chatctl check` and `chatctl verify` find, by kind."""
+"""What `chatctl check` and `chatctl verify` find besides files, by kind."""
 
 
 def question(name: str) -> str:

@@ -9,7 +9,7 @@ from chatd.model import DELETED, Event
 from chatd.texts.account import asks
 from chatd.texts.files import on_file
 from chatd.texts.rooms import DOORS
-from chatd.texts.words import BLANK, BREAK, CLOSED, SEALED, UNSAFE, because, clean, minute
+from chatd.texts.words import BLANK, BREAK, CLOSED, SEALED, UNSAFE, because, clean, kept, minute
 
 PERSONAL: Final = frozenset({"joined", "left", "removed", "promoted", "demoted", "closed", "file"})
 """Kinds of events whose text differs for the one who did it or to whom it was done."""
@@ -111,6 +111,12 @@ def _on_door(event: Event, room: str, viewer: int, current: bool) -> list[str]:
     return [f"{event.by_name} set the door of {room} to {clean(door)} ({DOORS.get(door, '?')})."]
 
 
+def _on_retention(event: Event, room: str, viewer: int, current: bool) -> list[str]:
+    data = event.data or {}
+    how = kept(data.get("seconds"), data.get("lines"), otherwise="as long as the server keeps them")
+    return [f"{event.by_name} has messages of {room} kept {how}."]
+
+
 def _on_closed(event: Event, room: str, viewer: int, current: bool) -> list[str]:
     return [f"You left {room}. Nobody is in it any more: closed."] if event.by == viewer else []
 
@@ -141,5 +147,6 @@ EVENTS: Final[dict[str, Callable[[Event, str, int, bool], list[str]]]] = {
     "asked": _on_asked,
     "denied": _on_denied,
     "file": on_file,
+    "retention": _on_retention,
 }
 """By kind; of the others a person is shown nothing (the answer to the call that made them says it)."""

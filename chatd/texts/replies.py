@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from chatd.texts import account, files, rooms
+from chatd.texts import account, files, keeping, rooms
 from chatd.texts.helping import help_for, help_page, menu
 from chatd.texts.prompts import DOOR_AGAIN
 from chatd.texts.refusals import REFUSALS
@@ -44,6 +44,7 @@ REPLIES: Final[dict[str, Sentence]] = {
     **account.REPLIES,
     **rooms.REPLIES,
     **files.REPLIES,
+    **keeping.REPLIES,
     # what the server says by itself
     "door_wrong": DOOR_AGAIN,
     "hint": "Type to talk. /help for commands, /quit leaves.",

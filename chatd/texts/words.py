@@ -96,3 +96,17 @@ def span(seconds: float) -> str:
         if seconds >= length:
             return f"{seconds // length:.0f}{unit}"
     return f"{seconds:.0f}s"
+
+
+_UNITS: Final = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
+
+
+def kept(seconds: int | None, lines: int | None, *, otherwise: str = "for ever") -> str:
+    """`for 30 days, while among the newest 500`."""
+    parts = []
+    if seconds is not None:
+        size, unit = next((size, unit) for size, unit in _UNITS if seconds % size == 0)
+        parts.append(f"for {times(seconds // size, unit)}")
+    if lines is not None:
+        parts.append(f"while among the newest {lines:,}")
+    return ", ".join(parts) or otherwise

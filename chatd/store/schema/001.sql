@@ -141,11 +141,10 @@ CREATE TABLE retention (
     upto    INTEGER NOT NULL DEFAULT 0          -- up to this seq nothing is left to blank
 );
 
--- Accounts that are deleted and whose words are being blanked, room by room: rooms before this one are done.
+-- Accounts that are deleted and whose words are being blanked: up to this seq none of them is left.
 CREATE TABLE erasure (
     account INTEGER PRIMARY KEY REFERENCES account (id),
-    room    INTEGER NOT NULL DEFAULT 0,
-    upto    INTEGER NOT NULL DEFAULT 0          -- in that room, up to this seq
+    upto    INTEGER NOT NULL DEFAULT 0
 );
 
 -- What deleted accounts were called, for the minute in which all instances tell who has left.

@@ -232,5 +232,6 @@ LIVE: Final[dict[str, Callable[[Irc, Event, Room, int], list[Line]]]] = {
     "asked": _on_told,
     "denied": _on_told,
     "file": _on_file,
+    "retention": _on_told,
 }
 """By kind; of the others IRC shows nothing."""
