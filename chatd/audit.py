@@ -152,7 +152,7 @@ class Audit:
         return address if self._addresses else ""
 
     def _named(self, event: Event) -> str:
-        room = self._room(event.by, event.room)
+        room = self._room(event.by, event.room) or self._room(event.who, event.room)
         return f"room {event.room}" if room is None or not room.name else room.name
 
     def _tell(self, what: str, **fields: Any) -> None:

@@ -61,7 +61,8 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     policy: Policy = field(default_factory=Policy)
     bcrypt_cost: int = 12
-    registration: Literal["open", "closed"] = "open"
+    registration: str = "open"
+    """"open", "closed", or "invited"."""
     autocreate: bool = True
     default_door: Door = Door.ASK
     operators: frozenset[str] = frozenset()

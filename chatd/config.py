@@ -132,7 +132,7 @@ class ConfigError(Exception):
 
 CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "durability": ("full", "normal"),
-    "accounts.registration": ("open", "closed"),
+    "accounts.registration": ("open", "closed", "invited"),
     "groups.default_door": ("open", "ask", "invite"),
 }
 
@@ -155,6 +155,8 @@ RANGES: Final[dict[str, tuple[float, float]]] = {
     "limits.presence_members": (0, 100_000),
     "limits.door_after": (0.0, 60.0),
     "limits.login_wait": (0.0, 86_400.0),
+    "limits.login_wait_most": (0.0, 86_400.0),
+    "limits.login_forget": (0.0, 86_400.0),
     "limits.drain_seconds": (0.0, 3_600.0),
 }
 

@@ -17,7 +17,12 @@ CODES: Final[dict[str, frozenset[str]]] = {
         "BAD_PASSWORD": "unmet length",  # unmet: the parts of the policy that are missing, by key (see passwords.unmet)
         "BAD_LOGIN": "left",  # left: tries before the name or address is throttled
         "THROTTLED": "wait",  # wait: seconds
+        "CODE_NEEDED": "uri",  # the second factor; uri: of a new one, as an authenticator scans it, else ""
+        "BAD_CODE": "left",
+        "FACTOR": "on",  # whether there is a second factor already
         "REG_CLOSED": "",
+        "BY_INVITATION": "",
+        "BAD_INVITATION": "",
         "NOT_LOGGED_IN": "",
         "LOGGED_IN": "name",  # /login or /register by somebody who is in already
         # whom and where

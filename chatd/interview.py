@@ -12,7 +12,7 @@ from chatd.errors import Refusal
 from chatd.model import Ask, Call
 from chatd.wire.dialect import Dialect
 
-ASK_AGAIN: Final = {"BAD_PASSWORD": "password", "NAME_TAKEN": "name", "BAD_NAME": "name"}
+ASK_AGAIN: Final = {"BAD_PASSWORD": "password", "NAME_TAKEN": "name", "BAD_NAME": "name", "BAD_CODE": "code"}
 """After these refusals of an answer to a question, the question is put again; three misses end it."""
 MISSES: Final = 3
 _CHOICES: Final = {b"l": "login", b"r": "register", b"c": "quit"}

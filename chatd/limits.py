@@ -24,6 +24,8 @@ class Limits:
     registrations_per_hour: int = 20
     login_tries: int = 3
     login_wait: float = 40.0
+    login_wait_most: float = 900.0
+    login_forget: float = 900.0
     login_seconds: float = 300.0
     door_after: float = 0.3
     nonsense_lines: int = 50

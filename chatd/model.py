@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from chatd.command import Settings
+    from chatd.errors import Refusal
 
 
 class Role(IntEnum):
@@ -155,7 +156,8 @@ class Turn(NamedTuple):
 
 
 class Ask(NamedTuple):
-    """An argument is missing: the plain dialect asks for it and repeats the call with it; programs get BAD_USAGE.
+    """An argument is missing: the plain dialect asks for it and repeats the call with it; programs get `refusal`, or
+    BAD_USAGE.
 
     The field "confirmed" is a yes or no; on yes the call is repeated with `confirmed` set. `prompt` names the
     question in `texts` and `fields` fills it. `secret`: not echoed. `many`: asked again until an empty line or `-1`.
@@ -168,3 +170,4 @@ class Ask(NamedTuple):
     secret: bool = False
     many: bool = False
     lead: Reply | None = None
+    refusal: Refusal | None = None

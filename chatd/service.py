@@ -186,7 +186,7 @@ def settings_of(config: Config) -> Settings:
             common=config.passwords.common,
         ),
         bcrypt_cost=config.accounts.bcrypt_cost,
-        registration="closed" if config.accounts.registration == "closed" else "open",
+        registration=config.accounts.registration,
         autocreate=config.groups.autocreate,
         default_door=Door.OPEN if config.irc.guests else Door(config.groups.default_door),
         operators=frozenset(config.server.operators),

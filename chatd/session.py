@@ -616,7 +616,8 @@ class Session:
 
     def _ask(self, call: Call, ask: Ask) -> None:
         if self._interview is None:
-            self._refuse(call.ref, Refusal("BAD_USAGE", usage=command.TABLE[call.verb].usage), ask=ask)
+            refusal = ask.refusal or Refusal("BAD_USAGE", usage=command.TABLE[call.verb].usage)
+            self._refuse(call.ref, refusal, ask=ask)
         else:
             self.write(self._interview.ask(call, ask))
 

@@ -23,7 +23,7 @@ from client.commands import OURS, SECRET, Commands, about_room, bind
 from client.outbox import Entry, new_mid
 from client.view import Place, View
 
-ASK_AGAIN: Final = {"BAD_PASSWORD": "password", "NAME_TAKEN": "name", "BAD_NAME": "name"}
+ASK_AGAIN: Final = {"BAD_PASSWORD": "password", "NAME_TAKEN": "name", "BAD_NAME": "name", "BAD_CODE": "code"}
 """After these refusals of an answer to a question, the question is put again; three misses end it."""
 MISSES: Final = 3
 ENTERED: Final = frozenset({"now_in", "created", "autocreated"})

@@ -318,6 +318,8 @@ SAMPLES: Final[dict[str, Any]] = {
     "unmet": ["capital", "number"],
     "length": 8,
     "left": 2,
+    "on": True,
+    "uri": "otpauth://totp/chatd:bob?secret=…",
     "wait": 40,
     "near": "",
     "room": "#ops",

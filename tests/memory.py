@@ -232,7 +232,7 @@ class Server:
             data,
             durability="normal",
             node=node,
-            clock=lambda: self.moment + int(self.reactor.seconds() * 1000),
+            clock=lambda: self.now,
             position=lambda: self.feed.position,
             committed=self._committed,
             reactor=self.reactor,
@@ -316,6 +316,11 @@ class Server:
     def advance(self, seconds: float) -> None:
         """Let time pass."""
         self.reactor.advance(seconds)
+
+    @property
+    def now(self) -> int:
+        """The time of day that operations see (ms)."""
+        return self.moment + int(self.reactor.seconds() * 1000)
 
     def sql(self, statement: str, *args: Any) -> list[Any]:
         """What stands in the file, for tests that look below."""

@@ -82,6 +82,7 @@ TYPED: dict[str, list[tuple[str, dict[str, Any], str | None]]] = {
     "msg": [("/msg bob hi there", {"user": "bob", "text": "hi there"}, None), ("/msg bob", {"user": "bob"}, None)],
     "online": [("/5", {}, None)],
     "password": [("/password", {}, None)],
+    "totp": [("/totp", {}, None), ("/totp on", {"state": "on"}, None)],
     "oper": [("/oper root secret", {"name": "root", "password": "secret"}, None)],
     "export": [("/export #ops 12", {"after": "12"}, "#ops"), ("/export", {}, None)],
     "retention": [("/retention #ops 30d 500", {"keep": "30d 500"}, "#ops"), ("/retention", {}, None)],

@@ -7,6 +7,7 @@ derived from it and what the examples really show; read what it wrote.
 from __future__ import annotations
 
 import ast
+import base64
 import hashlib
 import json
 import re
@@ -19,7 +20,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from chatd import texts
+from chatd import codes, texts
 from chatd.cluster import Options as ClusterOptions
 from chatd.command import TABLE
 from chatd.config import OPTIONS
@@ -304,6 +305,7 @@ class Story:
         dave("join", room="#new")
         dave("vanish", reason="bye")
         alice("password", old=PASSWORD, new="Battery8staple")
+        self._second_factor(alice)
         other = self._connect()
         other("login", name="carol", password=PASSWORD)
         other("logout", which="all")
@@ -311,6 +313,17 @@ class Story:
         alice("delete-account", password="Battery8staple")
         bob("logout")
         bob("quit")
+
+    def _second_factor(self, alice: Program) -> None:
+        """A second factor, and how it goes again."""
+        given = {"password": "Battery8staple"}
+        uri = alice("totp", state="on", **given)["error"]["with"]["uri"]
+        secret = base64.b32decode(uri.partition("secret=")[2].partition("&")[0])
+        step = self.server.now // 1000 // codes.STEP
+        spare = alice("totp", state="on", code=codes.hotp(secret, step), **given)["ok"]["codes"]
+        alice("totp")
+        fresh = alice("totp", state="codes", code=spare[0], **given)["ok"]["codes"]
+        alice("totp", state="off", code=fresh[0], **given)
 
     def _send_files(self, alice: Program) -> None:
         """Files that come and go, by people's lines and by programs' calls."""

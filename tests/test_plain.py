@@ -1130,11 +1130,14 @@ class LogTests(Base):
         self.assertEqual(
             self.audited,
             [
+                "user.register   bob from 203.0.113.7",
                 "user.connect    bob from 203.0.113.7 tls plain",
+                "user.register   alice from 127.0.0.1",
                 "user.connect    alice from 127.0.0.1 clear plain",
                 "group.create   #ops by alice",
                 "join.request    #ops bob",
                 "join.approve    #ops bob by alice",
+                "user.register   carol from 127.0.0.1",
                 "user.connect    carol from 127.0.0.1 clear plain",
                 "join.request    #ops carol",
                 "join.approve    #ops carol by alice",
@@ -1170,7 +1173,16 @@ class LogTests(Base):
         alice.type("/ban carol")
         told = [line for line in self.audited if not line.startswith("user.")]
         self.assertEqual(
-            told, ["group.create   #ops by alice", "join.request    #ops dave", "group.kick      #ops carol by alice"]
+            told,
+            [
+                "group.create   #ops by alice",
+                "group.add       #ops bob by alice",
+                "group.promote   #ops bob by alice",
+                "group.add       #ops carol by alice",
+                "group.promote   #ops carol by alice",
+                "join.request    #ops dave",
+                "group.kick      #ops carol by alice",
+            ],
         )
         for event in self.logged:
             self.assertNotIn("secret words", f"{formatEvent(event)} {event}")
@@ -1185,7 +1197,49 @@ class LogTests(Base):
         """Addresses can be left out."""
         self.server.audit._addresses = False
         self.server.person("bob", ABROAD)
-        self.assertEqual(self.audited, ["user.connect    bob clear plain"])
+        self.assertEqual(self.audited, ["user.register   bob", "user.connect    bob clear plain"])
+
+    def test_administrative_acts(self) -> None:
+        """Whatever somebody does by a right that others have not, or to their account, is told, and never a text."""
+        alice = self.person("alice", "/create #ops")
+        for name in ("bob", "carol"):
+            self.person(name)
+        bob = self.person("dave", "/join #ops")
+        del self.logged[:]
+        for line in (
+            "/add bob",
+            "/promote bob",
+            "/demote bob",
+            "/deny dave secret",
+            "/ban carol secret",
+            "/unban carol",
+            "/topic secret",
+            "/door open",
+            "/rename #dev",
+        ):
+            alice.type(line)
+        bob.type("/password")
+        for line in (PASSWORD, "Battery8staple", "Battery8staple"):
+            bob.type(line)
+        self.assertIn("Your account is deleted. Bye.", alice.type(f"/delete-account {PASSWORD}"))
+        self.assertEqual(
+            self.audited,
+            [
+                "group.add       #ops bob by alice",
+                "group.promote   #ops bob by alice",
+                "group.demote    #ops bob by alice",
+                "join.deny       #ops dave by alice",
+                "group.ban       #ops carol by alice",
+                "group.unban     #ops carol by alice",
+                "group.topic     #ops by alice",
+                "group.door      #ops open by alice",
+                "group.rename    #ops -> #dev by alice",
+                "user.password   dave changed it from 127.0.0.1",
+                "user.disconnect alice after 0s (logout)",
+                "group.inherit   #dev alice -> bob",
+                "user.delete     account 1",
+            ],
+        )
 
     def test_names_cannot_forge_lines(self) -> None:
         """A reason with line ends in it is one line of the log."""
@@ -1205,6 +1259,8 @@ class RefusalTests(Base):
     LATER = frozenset({"NO_FILES_YET", "STALE", "SECRET_IN_LINE"})
     """Those of issues to come: sealed groups (5), the client (4)."""
     DIALECTS = frozenset({"BAD_LINE", "MID_REUSED", "QUOTA", "TICKET", "FILE_CUT", "CHECKSUM", "DISK_FULL"})
+    ACCOUNTS = frozenset({"CODE_NEEDED", "BAD_CODE", "FACTOR", "BY_INVITATION", "BAD_INVITATION"})
+    """tests.test_accounts has them."""
     """Those that only a program can meet, or a file's connection; tests.test_json and tests.test_files have them."""
 
     def setUp(self) -> None:
@@ -1229,7 +1285,7 @@ class RefusalTests(Base):
             name.removeprefix("test_") for name in dir(self) if name.startswith("test_") and name.isupper() is False
         }
         here = {name for name in here if name.isupper()}
-        self.assertEqual(here | self.DIALECTS, CODES.keys() - self.LATER)
+        self.assertEqual(here | self.DIALECTS | self.ACCOUNTS, CODES.keys() - self.LATER)
 
     def test_NAME_TAKEN(self) -> None:
         """A group's name that is taken brings two that are free."""

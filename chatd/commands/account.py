@@ -8,12 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from ipaddress import ip_network
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
-from chatd import names, passwords
+from chatd import codes, names, passwords
 from chatd.command import Settings, Slow, command
 from chatd.command import table as command_table
+from chatd.commands.guessing import (
+    Checked,
+    check,
+    check_own,
+    is_exempt,
+    is_right,
+    is_throttled,
+    miss,
+    network,
+    seconds,
+    wrong,
+)
 from chatd.commands.leaving import close_account
 from chatd.errors import Refusal
 from chatd.model import Account, Ask, Call, Kind, Me, Reply, Turn
@@ -30,14 +41,6 @@ HOUR: Final = 3600.0
 DAY_MS: Final = 86_400_000
 GUEST_MS: Final = 15_000
 """How long after coming a guest may not be said to be connected."""
-
-
-class Checked(NamedTuple):
-    """What the password thread found: whether it was right, against which hash, and a hash to keep instead."""
-
-    right: bool
-    against: bytes | None
-    better: bytes | None
 
 
 def arrival(tx: ReadTx, account: Account, settings: Settings) -> dict[str, Any]:
@@ -100,15 +103,26 @@ def _may_register(tx: ReadTx, me: Me) -> None:
         raise Refusal("LOGGED_IN", name=me.name)
     if me.settings.registration == "closed":
         raise Refusal("REG_CLOSED")
-    count, until = tx.tries(f"reg:{_network(me.address)}")
-    if count >= me.settings.limits.registrations_per_hour and not _exempt(me):
-        raise Refusal("THROTTLED", wait=_seconds(until - tx.now))
+    count, until = tx.tries(f"reg:{network(me.address)}")
+    if count >= me.settings.limits.registrations_per_hour and not is_exempt(me):
+        raise Refusal("THROTTLED", wait=seconds(until - tx.now))
 
 
 def _prepare_register(
-    tx: ReadTx, me: Me, call: Call, name: str = "", password: str = "", again: str = "", **_: Any
+    tx: ReadTx,
+    me: Me,
+    call: Call,
+    name: str = "",
+    password: str = "",
+    again: str = "",
+    code: str | int = "",
+    **_: Any,
 ) -> Slow | Ask:
     _may_register(tx, me)
+    if me.settings.registration == "invited":
+        if not code:
+            return Ask("code", "register.code", {}, refusal=Refusal("BY_INVITATION"))
+        _invitation(tx, str(code))
     if not name:
         return Ask("name", "register.name", {})
     folded = _free_name(tx, str(name))[0]
@@ -126,13 +140,21 @@ def _prepare_register(
     return Slow(lambda: passwords.hash(str(password), cost))
 
 
+def _invitation(tx: ReadTx, code: str) -> int:
+    """The invitation of this code, unless it is used up or over."""
+    found = tx.invitation(codes.hash_code(code))
+    if found is None:
+        raise Refusal("BAD_INVITATION")
+    return found.id
+
+
 def _policy(me: Me) -> dict[str, Any]:
     policy = me.settings.policy
     return {"length": policy.length, "capital": policy.capital, "number": policy.number}
 
 
 @command(
-    "/register [name] [password]",
+    "/register [name] [password] [code]",
     needs=Needs.NOTHING,
     topic="You",
     example="/register bob",
@@ -141,42 +163,28 @@ def _policy(me: Me) -> dict[str, Any]:
     optional=("again", "client", "since", "later"),
 )
 def register(
-    tx: Tx, me: Me, slow: bytes, name: str, client: str = "", since: Any = None, later: str | int = "", **_: Any
+    tx: Tx,
+    me: Me,
+    slow: bytes,
+    name: str,
+    client: str = "",
+    since: Any = None,
+    later: str | int = "",
+    code: str | int = "",
+    **_: Any,
 ) -> Reply:
-    """Make an account. The password is asked for and never shown."""
+    """Make an account. The password is asked for and never shown; so is an invitation, where one is needed."""
     _may_register(tx, me)
+    invitation = _invitation(tx, str(code)) if me.settings.registration == "invited" else 0
     folded, key = _free_name(tx, str(name))
     account = tx.add_account(folded, key, slow)
-    tx.count_try(f"reg:{_network(me.address)}", lambda count: HOUR)
+    if invitation:
+        tx.use_invitation(invitation)
+    tx.count_try(f"reg:{network(me.address)}", HOUR, 0.0)
     return _welcome(tx, me, account, str(client), since, later=bool(later))
 
 
 # -- logging in -------------------------------------------------------------------------------------------------------
-
-
-def _keys(me: Me, name: str) -> list[tuple[str, int]]:
-    """What is counted for a try at this name from here, and how often it may be wrong."""
-    tries = me.settings.limits.login_tries
-    by_name = (f"name:{name}", tries)
-    return [by_name] if _exempt(me) else [by_name, (f"addr:{_network(me.address)}", 10 * tries)]
-
-
-def _network(address: str) -> str:
-    """What one person has of addresses: an IPv4 address, or a /64 of IPv6."""
-    return str(ip_network(f"{address}/64", strict=False)) if ":" in address else address
-
-
-def _exempt(me: Me) -> bool:
-    """Whether the limits by address hold for this connection: loopback is exempt unless configured."""
-    loopback = me.address in ("::1", "unix", "") or me.address.startswith("127.")
-    return loopback and not me.settings.limits.limit_loopback
-
-
-def _not_throttled(tx: ReadTx, me: Me, name: str) -> None:
-    for key, most in _keys(me, name):
-        count, until = tx.tries(key)
-        if count >= most:
-            raise Refusal("THROTTLED", wait=_seconds(until - tx.now))
 
 
 def _prepare_login(tx: ReadTx, me: Me, call: Call, name: str = "", password: str = "", **_: Any) -> Slow | Ask:
@@ -185,11 +193,11 @@ def _prepare_login(tx: ReadTx, me: Me, call: Call, name: str = "", password: str
     if not name:
         return Ask("name", "login.name", {})
     folded = _folded(str(name))
-    _not_throttled(tx, me, folded)
+    is_throttled(tx, me, folded)
     if not password:
         return Ask("password", "login.password", {}, secret=True)
     known = tx.credentials(folded)
-    return _check(me, str(password), None if known is None or known.disabled else known.password)
+    return check(me, str(password), None if known is None or known.disabled else known.password)
 
 
 def _folded(typed: str) -> str:
@@ -200,20 +208,8 @@ def _folded(typed: str) -> str:
         return typed[:64]
 
 
-def _check(me: Me, password: str, hashed: bytes | None) -> Slow:
-    """Check a password, in the same time whether there is an account or not; hash it anew where the cost has risen."""
-    cost = me.settings.bcrypt_cost
-
-    def run() -> Checked:
-        right = passwords.verify(password, hashed, cost)
-        rise = right and hashed is not None and passwords.needs_rehash(hashed, cost)
-        return Checked(right, hashed, passwords.hash(password, cost) if rise else None)
-
-    return Slow(run)
-
-
 @command(
-    "/login [name] [password]",
+    "/login [name] [password] [code]",
     needs=Needs.NOTHING,
     topic="You",
     example="/login bob",
@@ -222,30 +218,31 @@ def _check(me: Me, password: str, hashed: bytes | None) -> Slow:
     optional=("client", "since", "later"),
 )
 def login(
-    tx: Tx, me: Me, slow: Checked, name: str, client: str = "", since: Any = None, later: str | int = "", **_: Any
-) -> Reply | Refusal:
-    """Log in. The password is asked for and never shown."""
+    tx: Tx,
+    me: Me,
+    slow: Checked,
+    name: str,
+    client: str = "",
+    since: Any = None,
+    later: str | int = "",
+    code: str | int = "",
+    **_: Any,
+) -> Reply | Ask | Refusal:
+    """Log in. The password is asked for and never shown; then the code, where you have a second factor."""
     folded = _folded(str(name))
-    _not_throttled(tx, me, folded)
+    is_throttled(tx, me, folded)
     known = tx.credentials(folded)
     if not slow.right or known is None or known.password != slow.against or known.disabled:
-        return _count_miss(tx, me, folded)
+        return miss(tx, me, folded)
+    if tx.factor(known.account.id) is not None:
+        if not code:
+            return Ask("code", "login.code", {}, refusal=Refusal("CODE_NEEDED", uri=""))
+        if not is_right(tx, known.account.id, str(code)):
+            return miss(tx, me, folded, "BAD_CODE")
     tx.forget_tries(f"name:{folded}")
     if slow.better is not None:
         tx.set_password(known.account.id, slow.better)
     return _welcome(tx, me, known.account, str(client), since, later=bool(later))
-
-
-def _count_miss(tx: Tx, me: Me, name: str) -> Refusal:
-    """Count a wrong password. Returned, not raised: the count must stay."""
-    limits = me.settings.limits
-    left, wait = limits.login_tries, 0
-    for key, most in _keys(me, name):
-        count, until = tx.count_try(key, lambda count: limits.login_wait)
-        left = min(left, most - count)
-        if count >= most:
-            wait = max(wait, _seconds(until - tx.now))
-    return Refusal("THROTTLED", wait=wait) if wait else Refusal("BAD_LOGIN", left=left)
 
 
 def _since(value: Any) -> int | None:
@@ -343,10 +340,6 @@ def hash_token(token: str) -> str:
     return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
 
 
-def _seconds(ms: int) -> int:
-    return max(1, -(-ms // 1000))
-
-
 # -- devices and passwords --------------------------------------------------------------------------------------------
 
 
@@ -393,7 +386,7 @@ def logout(tx: Tx, me: Me, which: str | int = "") -> Reply:
 def _prepare_password(
     tx: ReadTx, me: Me, call: Call, old: str = "", new: str = "", again: str = "", **_: Any
 ) -> Slow | Ask:
-    _not_throttled(tx, me, me.name)
+    is_throttled(tx, me, me.name)
     if not old:
         return Ask("old", "password.old", {}, secret=True)
     if not new:
@@ -405,8 +398,7 @@ def _prepare_password(
             return Ask("again", "password.again", {}, secret=True)
         if again != new:
             raise Refusal("BAD_PASSWORD", unmet=["again"], length=me.settings.policy.length)
-    known = tx.credentials(me.name)
-    check = _check(me, str(old), None if known is None else known.password)
+    check = check_own(tx, me, str(old))
     cost = me.settings.bcrypt_cost
 
     def run() -> Checked:
@@ -419,7 +411,7 @@ def _prepare_password(
 @command("/password [old] [new]", topic="You", prepare=_prepare_password, optional=("again",))
 def password(tx: Tx, me: Me, slow: Checked, **_: Any) -> Reply | Refusal:
     """Change your password. Your other sessions are logged out."""
-    if refusal := _wrong(tx, me, slow):
+    if refusal := wrong(tx, me, slow):
         return refusal
     assert slow.better is not None
     tx.set_password(me.account, slow.better)
@@ -435,26 +427,18 @@ def _end_others(tx: Tx, me: Me) -> int:
     return len(others)
 
 
-def _wrong(tx: Tx, me: Me, slow: Checked) -> Refusal | None:
-    """A wrong password of one's own is counted like one at the door: whoever sits here may not be who logged in."""
-    known = tx.credentials(me.name)
-    right = slow.right and known is not None and known.password == slow.against
-    return None if right else _count_miss(tx, me, me.name)
-
-
 def _prepare_delete(tx: ReadTx, me: Me, call: Call, password: str = "", **_: Any) -> Slow | Ask:
-    _not_throttled(tx, me, me.name)
+    is_throttled(tx, me, me.name)
     if not password:
         return Ask("password", "delete-account.password", {"name": me.name}, secret=True)
-    known = tx.credentials(me.name)
-    return _check(me, str(password), None if known is None else known.password)
+    return check_own(tx, me, str(password))
 
 
 @command("/delete-account [--erase] [password]", topic="You", prepare=_prepare_delete)
 def delete_account(tx: Tx, me: Me, slow: Checked, erase: bool = False, **_: Any) -> Reply | Refusal:
     """Delete your account, after asking your password. What you wrote stays, as "deleted account"; with --erase it is
     blanked, too."""
-    if refusal := _wrong(tx, me, slow):
+    if refusal := wrong(tx, me, slow):
         return refusal
     seq = close_account(tx, me.account, erase=erase)
     return Reply("account_deleted", {"seq": seq}, Turn(logout=True, close=True))
@@ -466,12 +450,12 @@ def delete_account(tx: Tx, me: Me, slow: Checked, erase: bool = False, **_: Any)
 @command("/oper <name> <password>", topic="")
 def oper(tx: Tx, me: Me, name: str | int, password: str | int) -> Reply | Refusal:
     """Become an operator of this server for as long as this connection lasts, by the configured name and password."""
-    _not_throttled(tx, me, "oper")
+    is_throttled(tx, me, "oper")
     wanted = "\0".join(me.settings.oper).encode()
     if not all(me.settings.oper) or not secrets.compare_digest(
         f"{name}\0{password}".encode("utf-8", "replace"), wanted
     ):
-        return _count_miss(tx, me, "oper")
+        return miss(tx, me, "oper")
     return Reply("oper", {}, Turn(operator=True))
 
 

@@ -6,7 +6,6 @@ The rule: a password is here only as its bcrypt hash, a token only as its SHA-25
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from chatd.model import Account, Kind, Role
@@ -126,8 +125,8 @@ class AccountReads(Base):
         return [Login(row[0], Account(row[1], row[2]), *row[3:]) for row in rows]
 
     def tries(self, key: str) -> tuple[int, int]:
-        """How often `key` was counted and until when (ms) the count holds."""
-        row = self._one("SELECT count, until FROM throttle WHERE key = ? AND until > ?", key, self.now)
+        """How often `key` was counted lately, and until when (ms) whoever it is has to wait."""
+        row = self._one("SELECT count, until FROM throttle WHERE key = ? AND forget > ?", key, self.now)
         return (0, 0) if row is None else (row[0], row[1])
 
 
@@ -226,13 +225,15 @@ class AccountWrites(AccountReads, LogWrites, GroupWrites):
         """All devices but one are logged out; how many were."""
         return self._run("DELETE FROM login WHERE account = ? AND id <> ?", account, but)
 
-    def count_try(self, key: str, seconds: Callable[[int], float]) -> tuple[int, int]:
-        """Count `key` once more, and hold the count for `seconds(count)` from now: (count, until)."""
+    def count_try(self, key: str, wait: float, keep: float) -> int:
+        """Count `key` once more: it has to wait for so many seconds, and is forgotten `keep` seconds after that. Until
+        when it waits (ms).
+        """
         count = self.tries(key)[0] + 1
-        until = self.now + int(seconds(count) * 1000)
-        self._run("INSERT OR REPLACE INTO throttle VALUES (?, ?, ?)", key, count, until)
-        return count, until
+        until = self.now + int(wait * 1000)
+        self._run("INSERT OR REPLACE INTO throttle VALUES (?, ?, ?, ?)", key, count, until, until + int(keep * 1000))
+        return until
 
     def forget_tries(self, key: str) -> None:
         """It was right: start counting anew."""
-        self._run("DELETE FROM throttle WHERE key = ? OR until <= ?", key, self.now)
+        self._run("DELETE FROM throttle WHERE key = ? OR forget <= ?", key, self.now)

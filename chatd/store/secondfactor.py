@@ -37,8 +37,13 @@ class SecondFactorReads(Base):
 
     def factor(self, account: int) -> Factor | None:
         """The account's second factor; None: it has none."""
-        row = self._one("SELECT secret, used FROM factor WHERE account = ?", account)
+        row = self._one("SELECT secret, used FROM factor WHERE account = ? AND used IS NOT NULL", account)
         return None if row is None else Factor(*row)
+
+    def pending_factor(self, account: int) -> bytes | None:
+        """The secret of a second factor that is not on yet: nobody has typed a code of it."""
+        secret: bytes | None = self._value("SELECT secret FROM factor WHERE account = ? AND used IS NULL", account)
+        return secret
 
     def recovery_left(self, account: int) -> int:
         """How many recovery codes are not used up."""
@@ -70,6 +75,10 @@ class SecondFactorWrites(SecondFactorReads):
         """The account has this second factor from now on, and these recovery codes (hashes)."""
         self._run("INSERT OR REPLACE INTO factor VALUES (?, ?, ?)", account, secret, used)
         self.set_recovery(account, codes)
+
+    def set_pending_factor(self, account: int, secret: bytes) -> None:
+        """This is to be the account's second factor, once a code of it is typed."""
+        self._run("INSERT OR REPLACE INTO factor VALUES (?, ?, NULL)", account, secret)
 
     def use_factor(self, account: int, step: int) -> None:
         """The code of this time step was used, and is good no more."""

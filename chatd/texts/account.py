@@ -97,6 +97,18 @@ def _whois(fields: Fields) -> str:
     return f"{fields['name']}: {online}{away}; here since {date(fields['since'])}{shared}"
 
 
+def _factor(fields: Fields) -> str:
+    if not fields["on"]:
+        return "You have no second factor. /totp on"
+    return f"A second factor is on; {times(fields['left'], 'recovery code')} left."
+
+
+def _codes(fields: Fields) -> str:
+    codes = fields["codes"]
+    rows = [f"  {'   '.join(codes[start : start + 2])}" for start in range(0, len(codes), 2)]
+    return "\n".join(["Recovery codes, each good once; shown once, write them down:", *rows])
+
+
 REPLIES: Final[dict[str, Sentence]] = {
     "banner": _banner,
     "hello": lambda fields: _welcome(fields) if "name" in fields else "",
@@ -106,6 +118,11 @@ REPLIES: Final[dict[str, Sentence]] = {
     "logged_out_other": _logged_out_other,
     "sessions": _sessions,
     "password_changed": _password_changed,
+    "factor": _factor,
+    "factor_secret": "Type this into an authenticator: {secret}\nor have it scan: {uri}",
+    "factor_on": lambda fields: f"The second factor is on. {_codes(fields)}",
+    "factor_codes": lambda fields: f"The old codes are void. {_codes(fields)}",
+    "factor_off": "The second factor is off.",
     "account_deleted": "Your account is deleted. Bye.",
     "whoami": _whoami,
     "whois": _whois,

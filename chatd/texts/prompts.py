@@ -32,6 +32,8 @@ PROMPTS: Final[dict[str, Sentence]] = {
     "register.name": "Username: ",
     "register.password": _password_prompt,
     "login.name": "Username: ",
+    "login.code": "Code: ",
+    "register.code": "Invitation: ",
     "password.old": "Old password: ",
     "password.new": lambda fields: f"New {_password_prompt(fields).lower()}",
     "delete-account.password": "Password, to delete {name} for ever: ",

@@ -42,10 +42,17 @@ def _bad_password(fields: Fields) -> str:
     return f"Password needs: {listed(_UNMET[key].format_map(fields) for key in fields['unmet'])}."
 
 
-def _bad_login(fields: Fields) -> str:
+def _left(fields: Fields) -> str:
     left = fields["left"]
-    tries = f" {times(left, 'try', 'tries')} left." if left > 0 else ""
-    return f"Wrong name or password.{tries}"
+    return f" {times(left, 'try', 'tries')} left." if left > 0 else ""
+
+
+def _bad_login(fields: Fields) -> str:
+    return f"Wrong name or password.{_left(fields)}"
+
+
+def _bad_code(fields: Fields) -> str:
+    return f"Wrong code.{_left(fields)}"
 
 
 def _no_group(fields: Fields) -> str:
@@ -88,6 +95,13 @@ REFUSALS: Final[dict[str, Sentence]] = {
     "BAD_PASSWORD": _bad_password,
     "BAD_LOGIN": _bad_login,
     "THROTTLED": lambda fields: f"Too many tries. Wait {wait(fields['wait'])}.",
+    "CODE_NEEDED": "A code of your second factor is needed; IRC clients cannot give one.",
+    "BAD_CODE": _bad_code,
+    "FACTOR": lambda fields: (
+        "A second factor is on already.\n/totp off" if fields["on"] else "You have no second factor.\n/totp on"
+    ),
+    "BY_INVITATION": "This server takes new accounts by invitation only.",
+    "BAD_INVITATION": "That invitation is used up, over, or mistyped.",
     "REG_CLOSED": "This server takes no new accounts.",
     "NOT_LOGGED_IN": "Log in first: /login or /register.",
     "LOGGED_IN": "You are {name}. /logout first.",

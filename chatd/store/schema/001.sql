@@ -92,16 +92,17 @@ CREATE INDEX login_account ON login (account);
 
 -- Tries that are counted, over all instances: 'name:bob', 'addr:203.0.113.7', 'reg:203.0.113.7'.
 CREATE TABLE throttle (
-    key   TEXT PRIMARY KEY,
-    count INTEGER NOT NULL,
-    until INTEGER NOT NULL                      -- when the count is forgotten, or the wait is over
+    key    TEXT PRIMARY KEY,
+    count  INTEGER NOT NULL,
+    until  INTEGER NOT NULL,                    -- when the wait is over
+    forget INTEGER NOT NULL                     -- when the count is forgotten
 ) WITHOUT ROWID;
 
 -- Second factors (RFC 6238) and what stands in for them once each. The secret has to be kept as it is; of codes, hashes.
 CREATE TABLE factor (
     account INTEGER PRIMARY KEY REFERENCES account (id),
     secret  BLOB NOT NULL,
-    used    INTEGER NOT NULL                    -- the last time step whose code was used: none is good twice
+    used    INTEGER                             -- the last time step whose code was used; NULL: none yet, it is not on
 ) WITHOUT ROWID;
 CREATE TABLE recovery (
     account INTEGER NOT NULL REFERENCES account (id),

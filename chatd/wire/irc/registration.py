@@ -327,7 +327,7 @@ def _refused_connect(irc: Irc, asked: Asked, code: str, fields: Fields, text: st
     irc.wants = [call for call in irc.wants if call.ref is not asked]
     irc.wants.append(Call("quit", {}, ref=irc.silent()))
     irc.farewell = text
-    if code in ("BAD_LOGIN", "THROTTLED"):
+    if code in ("BAD_LOGIN", "THROTTLED", "CODE_NEEDED"):
         return [irc.numbered("464", [], text)]
     irc.fail(held := irc.silent("*"), code, [], text)
     return held.lines
