@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any, Final
 from chatd import command
 from chatd.command import Slow
 from chatd.errors import Refusal
-from chatd.model import Ask, Call
-from chatd.store import Tx
+from chatd.model import Ask, Call, Reply
+from chatd.store import ReadTx, Tx
 
 if TYPE_CHECKING:
     from chatd.session import Session
 
 AT_ONCE: Final = 10
 """How many passwords of one address wait for the password thread at once: one address cannot keep all others out."""
+
+LOOKS: Final = 3
+"""How often something is read anew that has changed meanwhile."""
 
 
 def carry(session: Session, call: Call) -> None:
@@ -34,12 +37,36 @@ def carry(session: Session, call: Call) -> None:
         db.read(lambda tx: command.prepare(tx, me, call)).addCallback(_prepared, session, call).addErrback(
             lambda failure: session.done(call, failure, late=True)
         )
+    elif entry.level:
+        _read_level(session, call, LOOKS)
     elif entry.read:
-        db.read(lambda tx: command.perform(tx, me, call)).addBoth(  # type: ignore[arg-type]
+        db.read(lambda tx: command.perform(tx, me, call), scans=entry.scans(call.args)).addBoth(  # type: ignore[arg-type]
             lambda result: session.done(call, result, late=True)
         )
     else:
         db.submit(Work(session, call, entry))
+
+
+def _read_level(session: Session, call: Call, looks: int) -> None:
+    """Read beside the writer what the coming events continue. Where the room has changed between the snapshot and what
+    was delivered here meanwhile, look again; where it changes all the time, ask in the writer's queue.
+    """
+    me, db, feed = session.me, session.instance.db, session.instance.feed
+    if not looks:
+        db.submit(Work(session, call, command.TABLE[call.verb]))
+        return
+
+    def read(tx: ReadTx) -> tuple[int, command.Outcome]:
+        return tx.last_seq(), command.perform(tx, me, call)  # type: ignore[arg-type]
+
+    def looked(found: tuple[int, command.Outcome]) -> None:
+        seq, outcome = found
+        if isinstance(outcome, Reply) and feed.has_changed(outcome.fields["room_id"], seq):
+            _read_level(session, call, looks - 1)
+        else:
+            session.done(call, outcome, late=True)
+
+    db.read(read).addCallbacks(looked, lambda failure: session.done(call, failure, late=True))
 
 
 def _prepared(outcome: Slow | Ask, session: Session, call: Call) -> None:

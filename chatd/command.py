@@ -108,6 +108,8 @@ class Command:
     example: str
     run: Operation
     read: bool
+    level: bool
+    scans: Callable[[Mapping[str, Any]], bool]
     local: bool
     light: bool
     prepare: Callable[..., Slow | Ask] | None
@@ -153,6 +155,8 @@ def command(
     topic: str,
     example: str = "",
     read: bool = False,
+    level: bool = False,
+    scans: Callable[[Mapping[str, Any]], bool] = lambda args: False,
     local: bool = False,
     light: bool = False,
     prepare: Callable[..., Slow | Ask] | None = None,
@@ -162,6 +166,10 @@ def command(
     """Put an operation in the table.
 
     @param read: it only reads, and runs beside the writer.
+    @param level: of what only reads: the answer continues with the events that come after it, so it must not be older
+        than those that came before it.
+    @param scans: of what only reads: whether with these arguments it may look through all of a room. Those wait for one
+        another, so that they never keep anybody else from reading.
     @param local: it needs no transaction at all; `tx` is None.
     @param light: it checks, then appends at most: no savepoint, and many of one session may share a commit.
     @param prepare: runs first, on a snapshot: asks, refuses, or names the slow work to do before the transaction.
@@ -189,6 +197,8 @@ def command(
             example=example,
             run=run,
             read=read,
+            level=level,
+            scans=scans,
             local=local,
             light=light,
             prepare=prepare,

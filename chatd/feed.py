@@ -247,6 +247,17 @@ class Feed:
             for ear, room in self.routing.leave(first):
                 ear.left(room, first)
 
+    def has_changed(self, room: int, after: int) -> bool:
+        """Whether anything but talk happened in this room past `after`, as far as it was delivered here; yes, too,
+        where that is not remembered any more.
+        """
+        for run in reversed(self._ring):
+            if run.events[-1].seq <= after:
+                return False
+            if run.events[0].room == room and any(event.kind != "say" and event.seq > after for event in run.events):
+                return True
+        return after < self.position and (not self._ring or self._ring[0].events[0].seq > after + 1)
+
     def flush(self) -> None:
         """Send what this turn has brought, one write a session."""
         while self._dirty:

@@ -12,7 +12,12 @@ from chatd.errors import Refusal
 from chatd.model import Ask, Call
 from chatd.wire.dialect import Dialect
 
-ASK_AGAIN: Final = {"BAD_PASSWORD": "password", "NAME_TAKEN": "name", "BAD_NAME": "name", "BAD_CODE": "code"}
+ASK_AGAIN: Final = {
+    "BAD_PASSWORD": ("password", "new"),
+    "NAME_TAKEN": ("name",),
+    "BAD_NAME": ("name",),
+    "BAD_CODE": ("code",),
+}
 """After these refusals of an answer to a question, the question is put again; three misses end it."""
 MISSES: Final = 3
 _CHOICES: Final = {b"l": "login", b"r": "register", b"c": "quit"}
@@ -121,14 +126,14 @@ class Interview:
 
     def concerns(self, call: Call, refusal: Refusal) -> bool:
         """Whether what was refused is an answer, for which the question can be put again."""
-        return ASK_AGAIN.get(refusal.code) in call.asked
+        return _answered(call, refusal) is not None
 
     def again(self, call: Call, refusal: Refusal) -> Call | None:
         """The call without the answer that was refused, so that it is asked for again; None: that was one too many."""
         self.misses += 1
         if self.misses >= MISSES:
             return None
-        field = ASK_AGAIN[refusal.code]
+        field = _answered(call, refusal)
         dropped = {field, "again", *(("password",) if field == "name" else ())}
         args = {name: value for name, value in call.args.items() if name not in dropped}
         return call._replace(args=args, asked=tuple(name for name in call.asked if name not in dropped))
@@ -153,3 +158,8 @@ class Interview:
         if question is None:
             return b""
         return self._dialect.answered(True) if question.ask.secret else b"\r\n"
+
+
+def _answered(call: Call, refusal: Refusal) -> str | None:
+    """The answer that was refused; None: it was none."""
+    return next((field for field in ASK_AGAIN.get(refusal.code, ()) if field in call.asked), None)

@@ -214,7 +214,8 @@ class SecureTransport(Transport):
 class Server:
     """One instance in memory. `data` is a fresh folder; several servers on one folder and clock are several instances.
 
-    `writer`, `readers`, `passwords` and `files` are its threads; `others` are the instances that its wake-ups reach.
+    `writer`, `readers`, `scanner`, `passwords` and `files` are its threads; `others` are the instances that its
+    wake-ups reach.
     """
 
     def __init__(self, data: Path, *, node: int = 1, settings: Settings | None = None, clock: Any = None) -> None:
@@ -241,7 +242,7 @@ class Server:
             pool=self._pool,
             soon=lambda do: self.reactor.callLater(0, do),
         )
-        self.writer, self.readers = self.pools
+        self.writer, self.readers, self.scanner = self.pools
         self.feed.start(self.db, last_seq(data))
         self.feed.routing.guests.update(guests(data))
         run = data / "run"
@@ -333,7 +334,7 @@ class Server:
 
     def stop(self) -> None:
         """Say goodbye to the others and close the file, which must be sound."""
-        for thread in (self.writer, self.readers, self.passwords, self.files):
+        for thread in (self.writer, self.readers, self.scanner, self.passwords, self.files):
             thread.release()
         for protocol in list(self.factory.connections):
             protocol.connectionLost(Failure(ConnectionDone()))

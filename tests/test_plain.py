@@ -837,6 +837,27 @@ class QuestionTests(Base):
         client = self.at_the_door()
         self.assertEqual(client.type("/login alice Another7horse")[0], "Welcome, alice.")
 
+    def test_an_unusable_new_password(self) -> None:
+        """A new password that is refused is asked for again, the old one is not; the third miss ends it."""
+        alice = self.person("alice")
+        prompt = "New password (8+ characters, a capital, a number): "
+        self.talk(
+            alice,
+            ("/password", ["Old password: "]),
+            (PASSWORD, ["", prompt]),
+            ("short", ["", "Password needs: 8+ characters, a capital letter, a number.", prompt]),
+            ("Another7horse", ["", "Again: "]),
+            ("Another8horse", ["", "The two passwords differ.", prompt]),
+            ("Another7horse", ["", "Again: "]),
+            ("Another7horse", ["", "Password changed."]),
+            ("/password", ["Old password: "]),
+            ("Another7horse", ["", prompt]),
+            ("a", ["", "Password needs: 8+ characters, a capital letter, a number.", prompt]),
+            ("b", ["", "Password needs: 8+ characters, a capital letter, a number.", prompt]),
+            ("c", ["", "Password needs: 8+ characters, a capital letter, a number."]),
+            ("/whoami", ["You are alice."]),
+        )
+
 
 class AliasTests(Base):
     """The numbers and names of the older systems (rows 13-26)."""

@@ -203,10 +203,9 @@ def members(tx: ReadTx, me: Me, room: Room) -> Reply:
     return Reply("members", {"room": room.name, "room_id": room.id, "members": listed})
 
 
-@command("/roster", needs=Needs.MEMBER, topic="")
-def roster(tx: Tx, me: Me, room: Room) -> Reply:
-    """Who is in this room, and what it is about (programs). It goes the way of what is written: the events that come
-    after the answer continue it."""
+@command("/roster", needs=Needs.MEMBER, topic="", read=True, level=True)
+def roster(tx: ReadTx, me: Me, room: Room) -> Reply:
+    """Who is in this room, and what it is about (programs). The events that come after the answer continue it."""
     here, away = tx.online(room.id), tx.away_in(room.id)
     listed = [
         {

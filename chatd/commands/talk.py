@@ -6,6 +6,7 @@ The rule: `say` is the hot path. It appends one event and reads nothing that the
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -117,7 +118,12 @@ def _direct(tx: Tx, me: Me, user: Account, *, aside: bool = False) -> tuple[int,
     return room, seq
 
 
-@command(_HISTORY, needs=Needs.MEMBER, topic="Past", example="/history 20 since 2h", read=True)
+def _by_time(args: Mapping[str, Any]) -> bool:
+    """Whether lines are looked for by when they were said, which no index helps with."""
+    return bool(args.get("since") or args.get("on"))
+
+
+@command(_HISTORY, needs=Needs.MEMBER, topic="Past", example="/history 20 since 2h", read=True, scans=_by_time)
 def history(
     tx: ReadTx,
     me: Me,
@@ -144,7 +150,9 @@ def history(
     return Reply("history", _page(room, lines, most))
 
 
-@command("/search <words...>", needs=Needs.MEMBER, topic="Past", example="/search deploy", read=True)
+@command(
+    "/search <words...>", needs=Needs.MEMBER, topic="Past", example="/search deploy", read=True, scans=lambda args: True
+)
 def search(tx: ReadTx, me: Me, room: Room, words: str) -> Reply:
     """The newest lines here that contain these words."""
     if room.sealed:
@@ -154,7 +162,14 @@ def search(tx: ReadTx, me: Me, room: Room, words: str) -> Reply:
     return Reply("found", {**_page(room, lines, most), "words": words})
 
 
-@command("/past <way>", needs=Needs.MEMBER, topic="", read=True, optional=("one", "other", "count", "all"))
+@command(
+    "/past <way>",
+    needs=Needs.MEMBER,
+    topic="",
+    read=True,
+    scans=lambda args: any(str(args.get(mark, "")).startswith("@") for mark in ("one", "other")),
+    optional=("one", "other", "count", "all"),
+)
 def past(
     tx: ReadTx,
     me: Me,

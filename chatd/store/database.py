@@ -76,7 +76,7 @@ class Meter:
 
 
 class Database:
-    """One file, opened by one writer thread and a few reader threads.
+    """One file, opened by one writer thread, a few reader threads and one for reads that may take long.
 
     `position` tells how far this instance has followed the log; `committed` is called after every commit, on the
     reactor's thread, behind the answers of that commit's calls. `soon` runs something once this turn of the reactor
@@ -129,11 +129,13 @@ class Database:
         self._readers = pool(
             "sqlite3", path, cp_min=1, cp_max=self.READERS, cp_openfun=sqlite.prepare_reader, **options
         )
+        self._scanner = pool("sqlite3", path, cp_min=0, cp_max=1, cp_openfun=sqlite.prepare_reader, **options)
 
     def start(self) -> None:
         """Start the threads."""
         self._writer.start()
         self._readers.start()
+        self._scanner.start()
 
     def close(self) -> Deferred[None]:
         """Work off what waits, then close the file."""
@@ -144,6 +146,7 @@ class Database:
         return closing
 
     def _close(self) -> None:
+        self._scanner.close()
         self._readers.close()
         self._writer.close()
         self._lock.close()
@@ -167,9 +170,12 @@ class Database:
         self.submit(task)
         return task.result
 
-    def read(self, run: Callable[[ReadTx], T]) -> Deferred[T]:
-        """Have this read from one snapshot."""
-        return maybeDeferred(self._readers.runWithConnection, self._read, run)
+    def read(self, run: Callable[[ReadTx], T], *, scans: bool = False) -> Deferred[T]:
+        """Have this read from one snapshot. `scans`: it may look through very much; such reads wait for one another,
+        and nothing else waits for them.
+        """
+        readers = self._scanner if scans else self._readers
+        return maybeDeferred(readers.runWithConnection, self._read, run)
 
     def _read(self, held: Any, run: Callable[[ReadTx], T]) -> T:
         connection: sqlite3.Connection = held._connection
