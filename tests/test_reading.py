@@ -32,7 +32,7 @@ class ReadingTests(SynchronousTestCase):
         self.alice.ask(id=100, do="history", room="#ops")
         self.assertEqual(self.bob.code(do="say", room="#ops", text="still here"), "ok")
         self.assertEqual(len(self.bob.call(do="history", room="#ops")["ok"]["lines"]), 2)
-        self.assertIn("ok", self.server.resume("bob").welcome and {"ok": 1})
+        self.assertEqual(self.server.resume("bob").welcome["name"], "bob")
         carol = self.server.program("carol")
         self.assertEqual(carol.welcome["name"], "carol")
         for fields in ({"since": "2h"}, {"on": "2023-11-14"}):
@@ -72,9 +72,9 @@ class ReadingTests(SynchronousTestCase):
         """Where somebody comes or goes at each look, it is asked for behind what is written, and answered at last."""
         self.server.readers.hold()
         self.bob.ask(id=99, do="roster", room="#ops")
-        for number in range(4):
+        for number in range(3):
             self.alice.ask(id=number, do="topic", room="#ops", text=f"number {number}")
             self.server.readers.step()
         self.server.readers.release()
         answer = next(found for found in self.bob.objects() if found.get("re") == 99)
-        self.assertEqual(answer["ok"]["topic"], "number 3")
+        self.assertEqual(answer["ok"]["topic"], "number 2")
