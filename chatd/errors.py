@@ -15,6 +15,7 @@ CODES: Final[dict[str, frozenset[str]]] = {
         "NAME_TAKEN": "name free",  # free: names that could be had instead
         "BAD_NAME": "name what",  # what: "user" or "group"
         "BAD_PASSWORD": "unmet length",  # unmet: the parts of the policy that are missing, by key (see passwords.unmet)
+        "BAD_CERTIFICATE": "name why",  # name: what was typed; why: none, unknown, taken, many, form
         "BAD_LOGIN": "left",  # left: tries before the name or address is throttled
         "THROTTLED": "wait",  # wait: seconds
         "CODE_NEEDED": "uri",  # the second factor; uri: of a new one, as an authenticator scans it, else ""

@@ -111,7 +111,8 @@ class Me(NamedTuple):
     """On whose behalf a call runs, and under which settings.
 
     `account` 0 is nobody yet; `room` 0 is no current room; `login` is the login's row. `here`: where this
-    connection came to: host, port, and whether by TLS.
+    connection came to: host, port, and whether by TLS. `certificate`: the SHA-256
+    of the one that the client showed ("": none).
     """
 
     account: int
@@ -122,6 +123,7 @@ class Me(NamedTuple):
     settings: Settings
     operator: bool = False
     here: tuple[str, int, bool] = ("", 0, False)
+    certificate: str = ""
 
 
 class Reply(NamedTuple):

@@ -6,12 +6,14 @@ The rule: nothing is allocated per connection until it is used, no timer include
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import socket
 import struct
 import termios
 from typing import Any, Final
 
+from OpenSSL.crypto import FILETYPE_ASN1, dump_certificate
 from twisted.internet import tcp
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
@@ -134,6 +136,11 @@ class ChatProtocol(Protocol):
                 transport.write(b"".join(parts)[sent:])
         else:
             transport.write(b"".join(parts))
+
+    def certificate(self) -> str:
+        """The SHA-256, in hex, of the certificate that the client has shown; "" where it has shown none."""
+        shown: Any = getattr(self.transport, "getPeerCertificate", lambda: None)()
+        return "" if shown is None else hashlib.sha256(dump_certificate(FILETYPE_ASN1, shown)).hexdigest()
 
     def delivered(self) -> bool:
         """Whether everything sent has reached the other machine (or the proxy): nothing waits here or in the kernel."""

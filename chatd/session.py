@@ -96,6 +96,9 @@ class Connection(Protocol):
     def resume_reading(self) -> None:
         """Take more."""
 
+    def certificate(self) -> str:
+        """The SHA-256, in hex, of the certificate that the client has shown; "" where it has shown none."""
+
     def delivered(self) -> bool:
         """Whether everything sent has reached the other side's machine."""
 
@@ -215,7 +218,10 @@ class Session:
             settings = self.instance.settings
             operator = self.operator or self.name in settings.operators
             here = (*self._connection.here(), self.secure)
-            self._me = Me(self.account, self.name, self.focus, self.login, self.address, settings, operator, here)
+            certificate = self._connection.certificate() if self.secure else ""
+            self._me = Me(
+                self.account, self.name, self.focus, self.login, self.address, settings, operator, here, certificate
+            )
         return self._me
 
     # -- bytes in -----------------------------------------------------------------------------------------------------
@@ -246,6 +252,7 @@ class Session:
         if self.dialect.lively:
             self.dialect.guests = self.instance.feed.routing.guests
             self.dialect.secure = self.secure
+            self.dialect.certified = bool(self.me.certificate)
         if self.dialect.interactive:
             self._interview = Interview(self.dialect)
         self.shape = self.dialect.shape

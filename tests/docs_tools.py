@@ -313,6 +313,7 @@ def _wrapped(line: str) -> Iterator[str]:
 
 SAMPLES: Final[dict[str, Any]] = {
     "name": "bob",
+    "why": "unknown",
     "free": ["bob2", "bob_"],
     "what": "user",
     "unmet": ["capital", "number"],

@@ -207,8 +207,11 @@ class Transport(StringTransport):
 class SecureTransport(Transport):
     """The same over TLS."""
 
-    def getPeerCertificate(self) -> None:
-        """Clients have none."""
+    certificate: Any = None
+
+    def getPeerCertificate(self) -> Any:
+        """What the client has shown; most have none."""
+        return self.certificate
 
 
 class Server:
@@ -284,9 +287,9 @@ class Server:
             for other in self.others:
                 other.feed.look()
 
-    def connect(self, address: str = HOME, *, secure: bool = False) -> Client:
-        """Somebody connects."""
-        return Client(self, address, secure=secure)
+    def connect(self, address: str = HOME, *, secure: bool = False, certificate: Any = None) -> Client:
+        """Somebody connects; by TLS they may show a certificate."""
+        return Client(self, address, secure=secure, certificate=certificate)
 
     def person(self, name: str, address: str = HOME) -> Client:
         """Somebody connects by the plain dialect, registers, and has read what came of it."""
@@ -360,12 +363,14 @@ def instances(data: Path, count: int = 2, settings: Settings | None = None) -> l
 class Client:
     """The other end of one connection."""
 
-    def __init__(self, server: Server, address: str = HOME, *, secure: bool = False) -> None:
+    def __init__(self, server: Server, address: str = HOME, *, secure: bool = False, certificate: Any = None) -> None:
         self.server = server
         protocol = server.factory.buildProtocol(None)
         assert protocol is not None
         self.protocol = protocol
         self.transport = (SecureTransport if secure else Transport)(address, self._closed, self._push)
+        if isinstance(self.transport, SecureTransport):
+            self.transport.certificate = certificate
         self.gone = False
         self.welcome: dict[str, Any] = {}
         self._unsent = b""

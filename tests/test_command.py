@@ -30,6 +30,7 @@ TYPED: dict[str, list[tuple[str, dict[str, Any], str | None]]] = {
     "ban": [("/ban #ops bob too loud", {"user": "bob", "reason": "too loud"}, "#ops")],
     "bans": [("/bans", {}, None)],
     "census": [("/census", {}, None)],
+    "cert": [("/cert add 00", {"what": "add", "which": "00"}, None), ("/cert", {}, None)],
     "close": [("/close", {}, None)],
     "create": [
         ("/create", {}, None),
@@ -49,6 +50,7 @@ TYPED: dict[str, list[tuple[str, dict[str, Any], str | None]]] = {
     "door": [("/door", {}, None), ("/door #ops open", {"door": "open"}, "#ops")],
     "files": [("/files", {}, None)],
     "get": [("/get 17", {"file": "17"}, None)],
+    "external": [("/external bob", {"name": "bob"}, None)],
     "groups": [("/groups", {}, None)],
     "guest": [("/guest bob", {"name": "bob"}, None)],
     "hello": [("/hello", {}, None)],
@@ -245,7 +247,9 @@ class TableTests(SynchronousTestCase):
     def test_a_sign_for_every_need(self) -> None:
         """Whoever is not logged in has the door's commands only."""
         free = {entry.verb for entry in TABLE.values() if entry.needs is Needs.NOTHING}
-        self.assertEqual(free, {"register", "login", "hello", "guest", "quit", "ping", "census", "help", "menu"})
+        self.assertEqual(
+            free, {"register", "login", "external", "hello", "guest", "quit", "ping", "census", "help", "menu"}
+        )
 
 
 class BindTests(SynchronousTestCase):

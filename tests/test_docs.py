@@ -18,6 +18,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from OpenSSL.crypto import FILETYPE_PEM, load_certificate
 from twisted.trial.unittest import SynchronousTestCase
 
 from chatd import codes, texts
@@ -29,6 +30,7 @@ from chatd.limits import Limits
 from chatd.model import Event
 from chatd.service import Options
 from chatd.session import TRANSITIONS, State
+from chatd.tls import fingerprint, self_signed
 from tests.docs_tools import DERIVED, DOCUMENTS, MOMENT, ROOT, derive, differences, utc
 from tests.memory import PASSWORD, Client, Server, settings
 from tests.test_layout import MAY_IMPORT
@@ -196,9 +198,9 @@ def kinds() -> set[str]:
 class Program:
     """One json connection; whatever it receives is kept."""
 
-    def __init__(self, story: Story) -> None:
+    def __init__(self, story: Story, certificate: Any = None) -> None:
         self._story = story
-        self.client: Client = story.server.connect()
+        self.client: Client = story.server.connect(secure=certificate is not None, certificate=certificate)
 
     def __call__(self, do: str, **given: Any) -> dict[str, Any]:
         """Call, and keep the answer and everybody's events."""
@@ -223,8 +225,8 @@ class Story:
         self._happen()
         self.server.stop()
 
-    def _connect(self) -> Program:
-        self.programs.append(Program(self))
+    def _connect(self, certificate: Any = None) -> Program:
+        self.programs.append(Program(self, certificate))
         return self.programs[-1]
 
     def _happen(self) -> None:
@@ -288,6 +290,13 @@ class Story:
         alice("ack", seq=3)
         alice("watch")
         alice("typing", room="#new")
+        pem = self_signed(["alice"])
+        alice("cert", what="add", which=fingerprint(pem))
+        alice("cert")
+        certificate = load_certificate(FILETYPE_PEM, pem)
+        self._connect(certificate)("external", client="y")
+        self._connect(certificate)("external", later="yes")
+        alice("cert", what="drop", which=1)
         alice("monitor", people=["bob"])
         alice("marker", room="#new")
         alice("marker", room="#new", time=1)

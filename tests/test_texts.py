@@ -44,6 +44,11 @@ REFUSALS: dict[str, list[tuple[dict[str, Any], list[str]]]] = {
         ),
         ({"unmet": ["again"], "length": 8}, ["The two passwords differ."]),
     ],
+    "BAD_CERTIFICATE": [
+        ({"why": "unknown", "name": "00"}, ["That certificate logs nobody in."]),
+        ({"why": "form", "name": "x"}, ['"x" is no SHA-256: 64 digits of 0-9 a-f.']),
+        ({"why": "many", "name": "10"}, ["You have 10 certificates already.", "/cert drop N"]),
+    ],
     "BAD_LOGIN": [
         ({"left": 2}, ["Wrong name or password. 2 tries left."]),
         ({"left": 1}, ["Wrong name or password. 1 try left."]),

@@ -4,6 +4,17 @@ The rule: an operation is synchronous and runs inside the transaction; it checks
 dialect, no SQL, no clock and no socket. Importing this package fills the table.
 """
 
-from chatd.commands import account, factor, files, groups, info, membership, now, retention, talk
+from chatd.commands import account, certificates, factor, files, groups, info, membership, now, retention, talk
 
-__all__ = ["account", "factor", "files", "groups", "info", "membership", "now", "retention", "talk"]
+__all__ = [
+    "account",
+    "certificates",
+    "factor",
+    "files",
+    "groups",
+    "info",
+    "membership",
+    "now",
+    "retention",
+    "talk",
+]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from chatd.store.accounts import AccountReads, AccountWrites
 from chatd.store.admin import AdminReads, AdminWrites
+from chatd.store.certificates import CertificateReads, CertificateWrites
 from chatd.store.files import FileReads, FileWrites
 from chatd.store.groups import GroupReads
 from chatd.store.log import LogReads
@@ -17,12 +18,29 @@ from chatd.store.secondfactor import SecondFactorReads, SecondFactorWrites
 
 
 class ReadTx(
-    AccountReads, LogReads, GroupReads, PresenceReads, SecondFactorReads, AdminReads, FileReads, RetentionReads
+    AccountReads,
+    LogReads,
+    GroupReads,
+    PresenceReads,
+    SecondFactorReads,
+    AdminReads,
+    FileReads,
+    RetentionReads,
+    CertificateReads,
 ):
     """One snapshot of the database."""
 
 
-class Tx(AccountWrites, PresenceWrites, SecondFactorWrites, AdminWrites, FileWrites, RetentionWrites, ReadTx):
+class Tx(
+    AccountWrites,
+    PresenceWrites,
+    SecondFactorWrites,
+    AdminWrites,
+    FileWrites,
+    RetentionWrites,
+    CertificateWrites,
+    ReadTx,
+):
     """One turn under the write lock."""
 
     def begin(self) -> None:

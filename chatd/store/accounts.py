@@ -171,6 +171,7 @@ class AccountWrites(AccountReads, LogWrites, GroupWrites):
             account,
         )
         self._run("DELETE FROM login WHERE account = ?", account)
+        self._run("DELETE FROM certificate WHERE account = ?", account)
         self._run("DELETE FROM request WHERE account = ?", account)
         self._run("DELETE FROM ban WHERE account = ?", account)
         self._run("DELETE FROM presence WHERE account = ?", account)
@@ -222,7 +223,8 @@ class AccountWrites(AccountReads, LogWrites, GroupWrites):
         return self._run("DELETE FROM login WHERE id = ? AND account = ?", login, account) > 0
 
     def drop_logins(self, account: int, but: int = 0) -> int:
-        """All devices but one are logged out; how many were."""
+        """All devices but one are logged out, and no certificate logs in any more; how many devices were."""
+        self._run("DELETE FROM certificate WHERE account = ?", account)
         return self._run("DELETE FROM login WHERE account = ? AND id <> ?", account, but)
 
     def count_try(self, key: str, wait: float, keep: float) -> int:

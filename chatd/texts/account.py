@@ -109,6 +109,16 @@ def _codes(fields: Fields) -> str:
     return "\n".join(["Recovery codes, each good once; shown once, write them down:", *rows])
 
 
+def _certificates(fields: Fields) -> str:
+    return (
+        "\n".join(
+            f"{entry['n']} {entry['fingerprint']} since {date(entry['added'])}{'  (this one)' if entry['this'] else ''}"
+            for entry in fields["certificates"]
+        )
+        or "No certificate logs you in. /cert add registers the one that this connection came with."
+    )
+
+
 REPLIES: Final[dict[str, Sentence]] = {
     "banner": _banner,
     "hello": lambda fields: _welcome(fields) if "name" in fields else "",
@@ -128,6 +138,9 @@ REPLIES: Final[dict[str, Sentence]] = {
     "whois": _whois,
     "away": "Away: {text}",
     "back": "You are back.",
+    "certificates": _certificates,
+    "certificate_added": "{fingerprint} logs you in from now on.",
+    "certificate_dropped": "{fingerprint} logs nobody in any more.",
     "vouched": "",
     "monitored": "",
     "oper": "You are an operator of this server now.",

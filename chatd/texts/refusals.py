@@ -89,11 +89,21 @@ def _groups_full(fields: Fields) -> str:
     return f"You are in {times(fields['limit'], 'group')} already.\n/leave one of them first."
 
 
+_CERTIFICATE: Final = {
+    "none": "This connection came without a certificate.\n/cert add SHA256 registers another one.",
+    "unknown": "That certificate logs nobody in.",
+    "taken": "That certificate is registered already.",
+    "many": "You have {name} certificates already.\n/cert drop N",
+    "form": '"{name}" is no SHA-256: 64 digits of 0-9 a-f.',
+}
+
+
 REFUSALS: Final[dict[str, Sentence]] = {
     "NAME_TAKEN": _name_taken,
     "BAD_NAME": _bad_name,
     "BAD_PASSWORD": _bad_password,
     "BAD_LOGIN": _bad_login,
+    "BAD_CERTIFICATE": lambda fields: _CERTIFICATE.get(fields["why"], _CERTIFICATE["unknown"]).format_map(fields),
     "THROTTLED": lambda fields: f"Too many tries. Wait {wait(fields['wait'])}.",
     "CODE_NEEDED": "A code of your second factor is needed; IRC clients cannot give one.",
     "BAD_CODE": _bad_code,

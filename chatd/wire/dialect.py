@@ -21,7 +21,8 @@ class Dialect(Protocol):
     `shape` names it for rendering once for many. `interactive`: questions are put to a person. `echo`: a session
     hears its own lines. `focused`: events of the current room look different. `cursor`: the server remembers how far
     it was told. `lively`: it makes calls of its own, and `shape`, `echo` and `picky` may change with every line.
-    `guests`: who is here without an account, by id; `secure`: the client came by TLS; `farewell`: what it said when it
+    `guests`: who is here without an account, by id; `secure`: the client came by TLS, `certified`: and has
+    shown a certificate; `farewell`: what it said when it
     went.
     """
 
@@ -33,6 +34,7 @@ class Dialect(Protocol):
     lively: bool
     guests: Collection[int]
     secure: bool
+    certified: bool
     farewell: str
 
     @property

@@ -39,7 +39,7 @@ class Json:
     cursor = False
     lively = picky = False
     guests: Collection[int] = ()
-    secure = False
+    secure = certified = False
     farewell = ""
 
     def __init__(self, limits: Limits) -> None:

@@ -46,7 +46,7 @@ class Plain:
     cursor = True
     lively = picky = False
     guests: Collection[int] = ()
-    secure = False
+    secure = certified = False
     farewell = ""
 
     def __init__(self, limits: Limits) -> None:

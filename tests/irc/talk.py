@@ -16,8 +16,8 @@ from tests.memory import HOME, PASSWORD, Client, Server
 class Irc:
     """One connection that speaks IRC."""
 
-    def __init__(self, server: Server, address: str = HOME, *, secure: bool = False) -> None:
-        self.client: Client = server.connect(address, secure=secure)
+    def __init__(self, server: Server, address: str = HOME, *, secure: bool = False, certificate: Any = None) -> None:
+        self.client: Client = server.connect(address, secure=secure, certificate=certificate)
         self.server = server
 
     def send(self, *lines: str) -> None:

@@ -198,3 +198,11 @@ CREATE TABLE marker (
     at      INTEGER NOT NULL,
     PRIMARY KEY (account, room)
 ) WITHOUT ROWID;
+
+-- Client certificates that log an account in (IRC's SASL EXTERNAL), by the SHA-256 of the certificate, hex.
+CREATE TABLE certificate (
+    fingerprint TEXT PRIMARY KEY,
+    account     INTEGER NOT NULL REFERENCES account (id),
+    added       INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX certificate_account ON certificate (account);

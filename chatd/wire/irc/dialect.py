@@ -58,10 +58,12 @@ class Irc:
         "_owed",
         "caps",
         "census",
+        "certified",
         "echo",
         "entering",
         "farewell",
         "guests",
+        "mechanism",
         "monitored",
         "multiline",
         "negotiating",
@@ -98,11 +100,12 @@ class Irc:
         self.nick = self.token = self.farewell = ""
         self.password: str | None = None
         self.sasl: str | None = None
+        self.mechanism = ""
         self.multiline: talk.Multiline | None = None
         self.monitored: dict[str, bool] | None = None
         self.census: Mapping[str, Any] = {}
         self.guests: Collection[int] = ()
-        self.secure = False
+        self.secure = self.certified = False
         self.told = self.entering = 0
         self.wants: list[Call] = []
 
@@ -139,9 +142,14 @@ class Irc:
         offered = dict(terms.CAPS)
         if self.settings.registration == "closed":
             del offered["draft/account-registration"]
+        offered["sasl"] = ",".join(self.mechanisms())
         if port:
             offered["sts"] = f"duration={seconds}" if self.secure else f"port={port}"
         return offered
+
+    def mechanisms(self) -> tuple[str, ...]:
+        """The ways to log in by SASL."""
+        return ("PLAIN", "EXTERNAL") if self.certified else ("PLAIN",)
 
     def renew(self, settings: Settings) -> bytes:
         """Say which capabilities there are now that were not, or are not any more (cap-notify)."""

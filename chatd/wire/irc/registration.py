@@ -149,7 +149,7 @@ def _registered(irc: Irc, asked: Asked) -> list[Call]:
 
 @verb("AUTHENTICATE", 1, early=True)
 def authenticate(irc: Irc, asked: Asked, params: list[str]) -> list[Call]:
-    """SASL PLAIN."""
+    """SASL PLAIN, or EXTERNAL by a client certificate."""
     word = params[0]
     if irc.registered or irc.token:
         irc.numeric(asked, "907", [], "You have already authenticated")
@@ -157,11 +157,11 @@ def authenticate(irc: Irc, asked: Asked, params: list[str]) -> list[Call]:
         irc.sasl = None
         irc.numeric(asked, "906", [], "SASL authentication aborted")
     elif irc.sasl is None:
-        if word.upper() == terms.MECHANISM:
-            irc.sasl = ""
+        if word.upper() in irc.mechanisms():
+            irc.sasl, irc.mechanism = "", word.upper()
             asked.put(Line("AUTHENTICATE +"))
         else:
-            irc.numeric(asked, "908", [terms.MECHANISM], "are available SASL mechanisms")
+            irc.numeric(asked, "908", [",".join(irc.mechanisms())], "are available SASL mechanisms")
             irc.numeric(asked, "904", [], "SASL authentication failed")
     elif len(word) > CHUNK or len(irc.sasl) > LONGEST_SASL:
         irc.sasl = None
@@ -170,7 +170,7 @@ def authenticate(irc: Irc, asked: Asked, params: list[str]) -> list[Call]:
         irc.sasl += "" if word == "+" else word
         if len(word) < CHUNK:
             held, irc.sasl = irc.sasl, None
-            return _plain(irc, asked, held)
+            return _plain(irc, asked, held) if irc.mechanism == "PLAIN" else _external(irc, asked, held)
     return []
 
 
@@ -184,6 +184,16 @@ def _plain(irc: Irc, asked: Asked, held: str) -> list[Call]:
         irc.numeric(asked, "904", [], "SASL authentication failed")
         return []
     return [Call("login", {"name": name, "password": password, "client": "irc", "later": "yes"})]
+
+
+def _external(irc: Irc, asked: Asked, held: str) -> list[Call]:
+    """[authzid] (RFC 4422, appendix A)."""
+    try:
+        name = base64.b64decode(held, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError, ValueError):
+        irc.numeric(asked, "904", [], "SASL authentication failed")
+        return []
+    return [Call("external", {"name": name, "client": "irc", "later": "yes"})]
 
 
 @verb("REGISTER", 3, early=True)

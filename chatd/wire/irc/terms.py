@@ -19,7 +19,6 @@ MODES: Final = 4
 """How many modes one line may change."""
 MULTILINE_BYTES: Final = 4_000
 MULTILINE_LINES: Final = 100
-MECHANISM: Final = "PLAIN"
 OFFLINE: Final = "offline: reads it later"
 """What somebody who is not connected is away for."""
 
@@ -40,7 +39,7 @@ CAPS: Final[dict[str, str]] = {
     "labeled-response": "",
     "message-tags": "",
     "multi-prefix": "",
-    "sasl": MECHANISM,
+    "sasl": "PLAIN",
     "server-time": "",
     "standard-replies": "",
     "userhost-in-names": "",
