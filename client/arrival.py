@@ -57,7 +57,9 @@ class Arrival:
     def resume(self) -> None:
         """From here on events are gathered, until all that was missed is here."""
         self._caught = deque()
-        self.chat.link.call({"do": "ping", "token": ""}).addCallbacks(lambda _: self._done(), lambda _: None)
+        self.chat.link.call({"do": "ping", "token": ""}).addCallbacks(
+            lambda _: self.chat.sealed.after(self._done), lambda _: None
+        )
 
     def cut(self) -> None:
         """The connection has ended."""

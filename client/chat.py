@@ -18,10 +18,12 @@ from client import sentences
 from client.around import TYPING, Around
 from client.arrival import Arrival
 from client.commands import Commands
-from client.conversation import Action, Call, Conversation, Enter, In, Local, Out, Queue, Show
+from client.conversation import Action, Begin, Call, Conversation, Enter, In, Local, Out, Queue, Show
 from client.face import Face
 from client.past import Past
 from client.receipts import Receipts
+from client.sealed import Sealed
+from client.sealedcalls import SealedCalls
 from client.sender import Sender
 from client.store import Held, Store
 from client.transcript import Transcript
@@ -69,6 +71,10 @@ class Chat:
         self.arrival = Arrival(self)
         self.receipts = Receipts(self)
         self.past = Past(self)
+        self.sealed = Sealed(self)
+        self.sealed_calls = SealedCalls(self)
+        self.default_door = "ask"
+        """How the door of a new group stands here."""
         self._files: Files | None = None
         self.tells_typing = True
         """A setting: whether others are told that I am typing."""
@@ -260,7 +266,11 @@ class Chat:
                 case In(fields):
                     self.link.entered()
                     self.arrival.arrived(fields)
+                    self.sealed.enter(fields)
                     self.arrival.first_time(fields)
+                case Begin(fields):
+                    if self.sealed.usable:
+                        self.notice(*self.sealed.begin(fields["account"], fields["name"]))
                     self._resume_files()
                 case Out(gone):
                     self._logged_out(gone=gone)
@@ -343,7 +353,7 @@ class Chat:
         """What our hello says."""
         fields: dict[str, Any] = {"version": 1, "client": "chat"}
         if self._token is not None:
-            fields |= {"token": self._token, "since": self.view.cursor}
+            fields |= {"token": self._token, "since": self.view.cursor, **self.sealed.hello()}
         return fields
 
     def greeted(self, fields: Mapping[str, Any], *, inside: bool) -> None:
@@ -354,9 +364,11 @@ class Chat:
         if "commands" in fields and list(fields["commands"]) != self.commands.server:
             self.commands.__init__(fields["commands"])  # type: ignore[misc]
             self.store.put(commands=fields["commands"])
+        self.default_door = fields.get("default_door", self.default_door)
         if inside:
             self.talk.resumed()
             self.arrival.arrived(fields)
+            self.sealed.enter(fields)
             self.arrival.resume()
             self.sender.again()
             self.sender.pump()
@@ -384,6 +396,10 @@ class Chat:
         self.talk.left()
         self.notice(texts.reply("logged_out", {})[0])
 
+    def unknown_device(self) -> None:
+        """The server does not know this device."""
+        self.sealed.unknown_device()
+
     def offline(self, why: str, wait: float, *, was_online: bool) -> None:
         """No connection."""
         if self._ended:
@@ -391,6 +407,7 @@ class Chat:
         self.talk.online = False
         self.around.forget()
         self.arrival.cut()
+        self.sealed.cut()
         self.do(self.talk.cut())
         self.sender.cut()
         if self.down_since is None:
@@ -405,7 +422,11 @@ class Chat:
         self.face.refresh()
 
     def heard(self, events: list[Mapping[str, Any]]) -> None:
-        """Events came: kept first, shown then."""
+        """Events came: what is sealed is opened before anything behind it is taken."""
+        self.sealed.heard(events)
+
+    def take(self, events: list[Mapping[str, Any]]) -> None:
+        """Events, opened: kept first, shown then."""
         held: list[Held] = []
         fresh: list[tuple[Mapping[str, Any], int]] = []
         for fields in events:

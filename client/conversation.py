@@ -100,7 +100,14 @@ class Out:
     gone: bool = False
 
 
-Action = Call | Queue | Show | Local | Enter | In | Out
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """A new account: it is to have keys."""
+
+    fields: Mapping[str, Any]
+
+
+Action = Call | Queue | Show | Local | Enter | In | Out | Begin
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,9 +322,6 @@ class Conversation:
     def _queue(self, do: str, room: int | str, text: str, at: int, fields: dict[str, Any]) -> Queue:
         if len(text) > self.limit:
             raise Refusal("TOO_LONG", size=len(text), limit=self.limit)
-        place = self.view.places.get(room) if isinstance(room, int) else None
-        if place is not None and place.sealed:
-            raise Refusal("E2E_ONLY", room=place.name)  # the seam of E2E.md: here the text is sealed
         return Queue(Entry(new_mid(at), self.view.account, do, room, text, at, fields))
 
     # -- questions ----------------------------------------------------------------------------------------------------
@@ -390,7 +394,7 @@ class Conversation:
         """The server has done a call. `sentence` names what a person is told ("" for nothing)."""
         self._misses = 0
         if sentence == "welcome":
-            return self._welcomed(fields)
+            return self._welcomed(fields, registered=call.do == "register")
         actions: list[Action] = []
         if sentence == "whoami":
             place = self.view.place
@@ -418,10 +422,13 @@ class Conversation:
         kind = "direct" if name.startswith("@") else "group"
         return self.view.enter(fields["room_id"], name, kind, fields["role"], bool(fields.get("sealed")))
 
-    def _welcomed(self, fields: Mapping[str, Any]) -> list[Action]:
-        """Somebody is in. A recovery code (E2E.md §8) would be shown right after the first row."""
+    def _welcomed(self, fields: Mapping[str, Any], *, registered: bool) -> list[Action]:
+        """Somebody is in. Whoever has just registered is given keys, and the recovery code, behind the first row."""
         self.inside = True
-        actions: list[Action] = [In(fields), Show(tuple(self._rows("welcome", fields)))]
+        rows = tuple(self._rows("welcome", fields))
+        actions: list[Action] = [In(fields), Show(rows)]
+        if registered:
+            actions = [In(fields), Show(rows[:1]), Begin(fields), Show(rows[1:])]
         if not self._from_door:
             return actions
         if any(room["kind"] == "group" for room in fields["rooms"]):

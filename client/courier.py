@@ -239,6 +239,15 @@ class Courier:
         for end in wrong:
             self.tell(News(end.account, Alarm.FORGED, end.device.id))
 
+    def created(self, name: str, door: str, people: Sequence[int]) -> list[str]:
+        """The proofs of a new group with these people in it, whom we have met."""
+        return [encoding.text(proof) for proof in self.sealing.creation(name, door, people, self.now())]
+
+    def ak(self, account: int) -> str:
+        """Somebody's account key, as it is known here."""
+        person = self.keys.person(account)
+        return "" if person is None else encoding.text(person.manifest.ak)
+
     async def prove(self, number: int, action: str, *, target: int = 0, value: str = "") -> str:
         """The entry that a change of a group needs, signed now: its `proof`."""
         await self.learn_log(number)

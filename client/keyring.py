@@ -64,8 +64,16 @@ class Keyring:
         manifest = key.sign(self.account, before, [entry], now)
         code, recovery = people.recovery_code()
         self._become_primary(key, recovery)
+        self.book.put("unshown", "manifest", encoding.text(manifest.raw))
         self._put(Person(manifest))
         return manifest, code
+
+    def abandon(self) -> None:
+        """The keys that were begun here never came to be: another device was first."""
+        self.book.put(*MINE, None)
+        self.book.put("unshown", "manifest", None)
+        self.book.put("person", str(self.account), None)
+        self._people.pop(self.account, None)
 
     def recover(self, typed: str, blob: bytes, before: Manifest, now: int) -> Manifest:
         """This device is a primary one again, by the recovery code: the manifest with it in, to be published.

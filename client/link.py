@@ -55,6 +55,9 @@ class Listener(Protocol):
     def void(self) -> None:
         """The token is good no more."""
 
+    def unknown_device(self) -> None:
+        """The token is good, but the server does not know this device."""
+
     def heard(self, events: list[Mapping[str, Any]]) -> None:
         """Events came, in order."""
 
@@ -148,6 +151,9 @@ class Core:
             error = failure.value
             if isinstance(error, Refused) and error.code == "NOT_LOGGED_IN" and "token" in fields:
                 self.listener.void()
+                self.call({"do": "hello", **self.listener.hello()}).addCallbacks(answered, refused)
+            elif isinstance(error, Refused) and error.code == "NO_DEVICE":
+                self.listener.unknown_device()
                 self.call({"do": "hello", **self.listener.hello()}).addCallbacks(answered, refused)
             elif self.wire is not None:
                 self.wire.abort()

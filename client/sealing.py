@@ -330,7 +330,7 @@ class Sealing:
         n, account, seq = int(line["n"]), int(line["by_id"]), line.get("seq")
         if n <= self.received:
             return Came(new=False)
-        with self.book.atomic():
+        with self.book.atomic(durable=False):
             self.book.put("inbox", "n", n)
             try:
                 name, data = encoding.data(line["device"], 16), encoding.data(line["envelope"])
@@ -427,7 +427,7 @@ class Sealing:
         if header.log_seq < kept["floor"] and not late:
             return Warn.OUT_OF_PLACE
         if header.log_seq > kept["floor"]:
-            with self.book.atomic():
+            with self.book.atomic(durable=False):
                 self.book.put("room", str(room), {**kept, "floor": header.log_seq})
         return None
 
@@ -452,7 +452,7 @@ class Sealing:
         if given == OPENED:
             return Opened(warn=Warn.AGAIN)
         if given is None:
-            with self.book.atomic():
+            with self.book.atomic(durable=False):
                 self.book.put("thread", where, before.unopened(sealed.digest).kept())
                 self.book.put("waiting", what, seq, now + KEPT_MS)
                 self.book.put("mid", str(seq), str(UUID(bytes=header.mid)), now + KEPT_MS)
@@ -474,7 +474,7 @@ class Sealing:
                 raise
             return Opened(warn=Warn.FORK)
         after, place = before.read(plain, sealed.digest)
-        with self.book.atomic():
+        with self.book.atomic(durable=False):
             self.book.put("thread", where, after.kept())
             self.book.put("key", what, OPENED, now + KEPT_MS)
             self.book.put("waiting", what, None)
@@ -503,13 +503,13 @@ class Sealing:
         """A message's envelope has not come, and all that was sent before has."""
         end = self.keys.end(account, device)
         if end is not None:
-            with self.book.atomic():
+            with self.book.atomic(durable=False):
                 self._wounded(end, {"room_id": room, "mid": mid}, now)
 
     def asked(self, wound: Wound, now: int) -> None:
         """The new session is there, and the word is out."""
         name = f"{wound.end.account} {encoding.text(wound.end.device.id)}"
-        with self.book.atomic():
+        with self.book.atomic(durable=False):
             kept = self.book.get("wound", name)
             still = {**kept, "open": False, "asked": now, "mids": [], "said": False}
             self.book.put("wound", name, still, now + KEPT_MS)

@@ -75,7 +75,7 @@ class Sender:
         wire = call.wire()
         if call.do in ("login", "register"):
             wire["client"] = "chat"
-        self.chat.link.call(wire, patient=call.do in PATIENT).addCallbacks(answered, refused)
+        self.chat.sealed_calls.call(call, wire, patient=call.do in PATIENT).addCallbacks(answered, refused)
 
     def cut(self) -> None:
         """The connection has ended: lines wait; calls that waited behind them are not made."""
@@ -130,7 +130,7 @@ class Sender:
             elif not isinstance(failure.value, Lost):
                 failure.raiseException()
 
-        self.chat.link.call(wire).addCallbacks(answered, refused)
+        self.chat.sealed.send(entry, wire).addCallbacks(answered, refused)
 
     def stored(self, mid: str, seq: int) -> None:
         """The server has it, by its answer or by the event itself."""

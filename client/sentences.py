@@ -28,6 +28,66 @@ OLDEST = "(the beginning)"
 AWAY = "away: {names}"
 IS_OFFLINE = "{name} is offline"
 
+RECOVERY = "Recovery code, shown once, write it down: {code}"
+UNLINKED = (
+    "This device is new: sealed rooms cannot be read or written here yet. On your first device: /device add CODE; "
+    "or here: /recover CODE"
+)
+NO_KEYS = "{name} has no keys here. /dm --open {name} talks in clear: the server can read it."
+NO_KEYS_HERE = "{name} has no keys here and cannot be in a sealed group."
+OTHER_KEY = "{name} asks with a key that is not the one known here: not let in. Compare: /safety {name}"
+KEY_CHANGED = "{name}'s key changed; nothing is sent until /accept {name} or /verify {name}."
+NEWS = {
+    "device": "{name} has a new device.",
+    "revoked": "{name} has revoked a device.",
+    "key": KEY_CHANGED,
+    "rolled_back": "Warning: the server shows an old list of {name}'s devices. It is not believed.",
+    "forked": "Warning: the server shows two different lists of {name}'s devices. The new one is not believed.",
+    "forged": "Warning: the server shows keys of {name} that {name} has not signed. They are not used.",
+}
+OWN_NEWS = {
+    "device": "Your account has a new device. If it is not yours: /devices",
+    "revoked": "A device of yours was revoked.",
+    "key": "Your account has another key now: keys were made anew somewhere else.",
+}
+INSTEAD = {
+    "waiting": "(cannot be opened on this device)",
+    "changed": "({name}'s key changed; this is shown after /accept {name} or /verify {name})",
+    "stranger": "(not shown: {name} was not a member)",
+    "out_of_place": "(not shown: out of its place)",
+    "again": "(not shown: this was said before)",
+    "fork": "(not shown: the server tells two stories)",
+}
+NOT_SHOWN = "(not shown: this is not what {name} sent)"
+WARNED = {
+    "undecryptable": "Something from {name} could not be opened. It is asked for again.",
+    "ghost": "Warning: the server names a device of {name} that {name} has not signed. It gets nothing.",
+    "revoked": "Something came from a device that {name} has revoked. It is not shown.",
+    "gap": "Warning: something that {name} said before this in {room} has not come.",
+    "out_of_place": "Warning: the line above is out of its place; it was sent earlier.",
+    "again": "Warning: something of {name}'s was sent to you twice. It is shown once.",
+    "unsigned": "Warning: the server says that {room} has changed, and no admin has signed it. It is not believed.",
+    "fork": "Warning: the server shows different histories of {room}. Nothing is sent there.",
+    "changed": KEY_CHANGED,
+}
+FORGED = "Warning: something in {room} is not what {name} sent. It is not shown."
+
+
+def instead(warn: str, name: str) -> str:
+    """What stands in the place of a message that is not shown."""
+    return INSTEAD.get(warn, NOT_SHOWN).format(name=name)
+
+
+def warned(warn: str, name: str, room: str) -> str:
+    """A warning about a message or a room."""
+    return WARNED.get(warn, FORGED).format(name=name or "somebody", room=room or "this conversation")
+
+
+def news(what: str, name: str, *, own: bool) -> str | None:
+    """News about somebody's keys; None: nothing to be said."""
+    text = OWN_NEWS.get(what) if own else NEWS.get(what)
+    return None if text is None else text.format(name=name)
+
 
 def cannot_reach(where: str, why: str, wait: float) -> str:
     """No connection yet."""

@@ -115,9 +115,17 @@ class Store:
 
     # -- keys and ratchets ------------------------------------------------------------------------------------------
 
-    def atomic(self) -> AbstractContextManager[None]:
-        """All that is written in here is on disk when it ends, or nothing of it. One may stand in another."""
-        return self._transaction(durable=True)
+    def atomic(self, *, durable: bool = True) -> AbstractContextManager[None]:
+        """All that is written in here is kept, or nothing of it. One may stand in another.
+
+        `durable`: it is flushed to disk when it ends; else it outlives this process, and `flush` brings it to disk.
+        """
+        return self._transaction(durable=durable)
+
+    def flush(self) -> None:
+        """Everything written so far is on disk."""
+        with self.atomic():
+            self._put({"flushed": True})
 
     def secrets(self, account: int) -> Secrets:
         """What this account's encryption has to keep here."""
@@ -131,7 +139,6 @@ class Store:
             (event.seq, event.room, event.weight, self._vault.seal("event", event.seq, dumps(event.fields)))
             for event in events
         ]
-        self._flush(False)
         with self._transaction():
             self._db.executemany("INSERT OR IGNORE INTO event VALUES (?, ?, ?, ?)", rows)
             self._put(things)
@@ -160,6 +167,11 @@ class Store:
             "SELECT seq, body FROM event WHERE room = ? AND seq > ? ORDER BY seq LIMIT ?", (room, after, count)
         ).fetchall()
         return [loads(self._vault.open("event", seq, body)) for seq, body in rows]
+
+    def all(self, room: int) -> Iterator[dict[str, Any]]:
+        """Every event of a room, in order."""
+        for seq, body in self._db.execute("SELECT seq, body FROM event WHERE room = ? ORDER BY seq", (room,)):
+            yield loads(self._vault.open("event", seq, body))
 
     def unread(self, room: int, after: int, most: int = 2_000) -> list[tuple[int, int]]:
         """What counts in a room past a cursor: (seq, weight), in order; of very much, the first `most`."""
@@ -206,7 +218,6 @@ class Store:
 
     def remember(self, line: str) -> None:
         """A line was typed. Passwords never come here."""
-        self._flush(False)
         with self._transaction():
             n = self._db.execute("SELECT coalesce(max(n), 0) + 1 FROM typed").fetchone()[0]
             self._db.execute("INSERT INTO typed VALUES (?, ?)", (n, self._vault.seal("typed", n, line.encode())))
@@ -223,8 +234,7 @@ class Store:
         if self._depth:
             yield
             return
-        if durable:
-            self._flush(True)
+        self._flush(durable)
         self._db.execute("BEGIN IMMEDIATE")
         self._depth = 1
         try:

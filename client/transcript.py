@@ -100,6 +100,15 @@ class Transcript:
         self.add(line)
         return line.mark is Mark.STORED
 
+    def late(self, fields: Mapping[str, Any]) -> None:
+        """A line that could not be opened when it came says now what it says."""
+        event = as_event(fields)
+        place = self.view.places.get(event.room)
+        line = self.writer.event(event, str(fields.get("room") or "") if place is None else place.name)
+        if line is not None and event.seq <= self._shown.get(event.room, 0):
+            line.mark = None
+            self.add(line)
+
     def as_lines(
         self, events: Iterable[Mapping[str, Any]], before: Line | None = None, after: Line | None = None
     ) -> list[Line]:

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from chatd.model import Event
+from client import sentences
 
 ROLES: Final = {"promoted": "admin", "demoted": "member", "transferred": "owner", "inherited": "owner"}
 LINE, MENTION = 1, 2
@@ -116,10 +117,8 @@ class View:
     def find(self, name: str) -> Place | None:
         """My room of this name: `#ops`, `@bob`, or without the sign."""
         wanted = name.lower()
-        for place in self.ordered():
-            if wanted in (place.name, place.name[1:]):
-                return place
-        return None
+        found = [place for place in self.ordered() if wanted in (place.name, place.name[1:])]
+        return next((place for place in found if place.sealed), found[0] if found else None)
 
     def next_unread(self) -> Place | None:
         """The room to look at next: those that mention me first, then in order from the current one on."""
@@ -218,7 +217,7 @@ def as_event(fields: Mapping[str, Any]) -> Event:
         by_name=fields.get("by") or "",
         who_name=fields.get("who") or "",
         mid=fields.get("mid"),
-        text=fields.get("text"),
+        text=sentences.instead(fields["warn"], fields.get("by") or "") if "warn" in fields else fields.get("text"),
         data=fields.get("data"),
         sealed=fields.get("sealed"),
         proof=fields.get("proof"),

@@ -35,14 +35,17 @@ PREKEY, NORMAL = 0, 1
 class Book(Protocol):
     """Where state is kept: sealed rows (client/store.py's Secrets)."""
 
-    def atomic(self) -> AbstractContextManager[None]:
-        """A transaction; within another one, a part of that."""
+    def atomic(self, *, durable: bool = True) -> AbstractContextManager[None]:
+        """A transaction; within another one, a part of that. `durable`: it is flushed to disk."""
 
     def get(self, kind: str, name: str) -> Any:
         """What is written there; None: nothing."""
 
     def put(self, kind: str, name: str, value: Any, until: int | None = None) -> None:
         """Write it there (JSON); None: forget it. `until`: it may go then (ms)."""
+
+    def expire(self, now: int) -> None:
+        """Forget what may go."""
 
     def when_undone(self, forget: Callable[[], None]) -> None:
         """Called when a transaction was undone."""
@@ -126,7 +129,7 @@ class OwnDevice:
         self.save(account, **({"fallback": now} if fallback else {}))
 
     def _signed(self, owner: int, name: str, kind: str, key: Curve25519PublicKey) -> bytes:
-        number = int.from_bytes(b64decode(name + "="), "big")
+        number = int.from_bytes(b64decode(name + "="), "big") + 1  # vodozemac counts from 0; 0 is no number here
         return prekeys.signed_key(self, owner, number, kind, key.to_bytes())
 
 

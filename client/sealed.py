@@ -1,0 +1,506 @@
+"""One chat's sealed rooms: this device among the account's, what comes in, what goes out (E2E.md).
+
+The rule: lines of the server that cannot be judged without asking it something hold up those behind them, so what is
+shown keeps the log's order; nothing else waits. What is found to be wrong is told, and not shown as if it were right.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from client import sentences
+from client.answers import Lost, Refused
+from client.store import Held
+from client.view import as_event
+
+if TYPE_CHECKING:
+    from client.chat import Chat
+    from client.courier import Courier, Room
+    from client.keyring import Keyring
+    from client.outbox import Entry
+    from client.sealing import Opened, Warn
+
+ACK: Final = 1.0
+"""Seconds between two words to the server about envelopes that may go."""
+TEND: Final = 60.0
+"""Seconds between two looks at what is to be healed."""
+SIGNED: Final = frozenset(
+    ("created", "joined", "left", "closed", "removed", "banned", "unbanned", "promoted", "demoted", "transferred",
+     "renamed", "door")
+)  # fmt: skip
+"""Events of a sealed group that must carry the entry which its actor has signed."""
+_log: Final = Logger()
+
+
+class Sealed:
+    """What one chat does about keys. `ready`: this device is listed, the server knows it, and it can send."""
+
+    def __init__(self, chat: Chat) -> None:
+        self.chat = chat
+        self._keys: Keyring | None = None
+        self._courier: Courier | None = None
+        self.ready = False
+        self.supported = True
+        """Whether this server knows of keys."""
+        self.unlinked = False
+        """The account has keys, and this device is not among its devices yet."""
+        self._lines: deque[Mapping[str, Any] | Callable[[], None]] = deque()
+        self._working = False
+        self._settling: list[Deferred[None]] = []
+        self._told: set[object] = set()
+        self._acked = 0
+
+    @property
+    def keys(self) -> Keyring:
+        """The keys, once somebody is in."""
+        assert self._keys is not None
+        return self._keys
+
+    @property
+    def courier(self) -> Courier:
+        """Who carries, once somebody is in."""
+        assert self._courier is not None
+        return self._courier
+
+    @property
+    def usable(self) -> bool:
+        """Whether somebody is in, on a server that knows of keys."""
+        return self._keys is not None and self.supported
+
+    # -- who I am -----------------------------------------------------------------------------------------------------
+
+    def hello(self) -> dict[str, Any]:
+        """What our hello says of this device."""
+        device = self.chat.store.get("device")
+        return {} if device is None else {"device": device}
+
+    def unknown_device(self) -> None:
+        """The server does not know this device (any more)."""
+        self.chat.store.put(device=None)
+
+    def enter(self, fields: Mapping[str, Any]) -> None:
+        """Somebody is in: their keys, and what is to be done with the server about them."""
+        from client.courier import Courier
+        from client.crypto import encoding
+        from client.keyring import Keyring
+        from client.sealing import Sealing
+
+        if self._keys is None or self._keys.account != fields["account"]:
+            self._keys = Keyring(self.chat.store.secrets(fields["account"]), fields["account"])
+            self._courier = Courier(Sealing(self._keys), self._ask, self.chat.now, self._tell)
+            self._told.clear()
+            with self._keys.book.atomic():
+                self._keys.book.expire(self.chat.now())
+        # Whoever had keys here is not talked into doing without by a server that hides its commands.
+        known = any(row["do"] == "publish" for row in self.chat.commands.rows)
+        self.supported = known or self._keys.person(fields["account"]) is not None
+        self.ready = fields.get("device") == encoding.text(self._keys.own.id)
+        if not self.supported:
+            return
+        self._settle(fields)
+
+    def begin(self, account: int, name: str) -> list[str]:
+        """Somebody has just registered, so there are no keys yet: make them, and show the recovery code, once."""
+        keys = self.keys
+        with keys.book.atomic():
+            keys.named(account, name)
+            _, code = keys.begin(self.chat.now())
+        return [sentences.RECOVERY.format(code=code)]
+
+    def _settle(self, fields: Mapping[str, Any]) -> None:
+        def done(result: object) -> None:
+            waiting, self._settling = self._settling, []
+            for one in waiting:
+                one.callback(None)
+            self.chat.sender.pump()
+            self.chat.face.refresh()
+
+        # Later, so that a registration's own keys are there first, and what comes with the login is shown first.
+        self.chat.later("settle", 0.0, lambda: self._do(self._settled_in(fields), done))
+
+    async def _settled_in(self, fields: Mapping[str, Any]) -> None:
+        """Have keys, have them listed, be known as this device, and have one-time keys with the server."""
+        from client.crypto import encoding
+
+        keys, account = self.keys, self.keys.account
+        try:
+            await self.courier.learn(account)
+            if keys.person(account) is None:
+                self.chat.notice(*self.begin(account, self.chat.view.me))
+            await self._publish()
+            self.unlinked = not keys.listed
+            if self.unlinked:
+                self._tell_once("unlinked", sentences.UNLINKED)
+                return
+            left = fields.get("left")
+            if not self.ready:
+                device = encoding.text(keys.own.id)
+                left = (await self._ask({"do": "bind", "device": device}))["left"]
+                self.chat.store.put(device=device)
+            self.ready = True
+            await self.stock(int(left or 0))
+            await self.courier.tend()
+            self._tending()
+        except Refused as refused:
+            self.chat.notice(refused.error.get("text", refused.code), style="class:error")
+
+    async def _publish(self) -> None:
+        """Show the manifest that this device has signed, if the server has not taken it yet."""
+        from client.crypto import encoding
+
+        keys = self.keys
+        me, unshown = keys.person(keys.account), keys.book.get("unshown", "manifest")
+        if me is None or unshown is None:
+            return
+        try:
+            await self._ask({"do": "publish", "manifest": unshown})
+        except Refused as refused:
+            if refused.code != "STALE":
+                raise
+            with keys.book.atomic():  # another device was first
+                keys.abandon()
+            await self.courier.learn(keys.account)
+            return
+        with keys.book.atomic():
+            keys.book.put("unshown", "manifest", None)
+        if (blob := keys.recovery_blob()) is not None:
+            await self._ask({"do": "vault", "blob": encoding.text(blob)})
+
+    async def stock(self, left: int) -> None:
+        """Bring one-time keys, if few are left, and a new fallback key, if it is time."""
+        from client.crypto import encoding
+
+        keys, now = self.keys, self.chat.now()
+        with keys.book.atomic():
+            made, fallback = keys.own.stock(keys.account, left, now)
+        if made or fallback:
+            fields = {"keys": [encoding.text(key) for key in made]}
+            if fallback is not None:
+                fields["fallback"] = encoding.text(fallback)  # type: ignore[assignment]
+            await self._ask({"do": "stock", **fields})
+            with keys.book.atomic():
+                keys.own.stocked(now, fallback=fallback is not None)
+
+    def _tending(self) -> None:
+        def tend() -> None:
+            if self.chat.inside and self.ready:
+                self._do(self.courier.tend())
+                self._tending()
+
+        self.chat.later("tend", TEND, tend)
+
+    async def settled(self) -> None:
+        """Wait until it is clear whether this device can send.
+
+        @raise Refused: E2E_ONLY, it cannot.
+        """
+        if not self.ready and not self.unlinked and self.supported:
+            waiting: Deferred[None] = Deferred()
+            self._settling.append(waiting)
+            await waiting
+        if not self.ready:
+            raise Refused({"code": "E2E_ONLY", "text": sentences.UNLINKED})
+
+    def cut(self) -> None:
+        """The connection has ended: what is not done is asked for again."""
+        self._lines.clear()
+        self.ready = False
+
+    # -- talking with the server --------------------------------------------------------------------------------------
+
+    async def _ask(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        answer: dict[str, Any] = await self.chat.link.call(fields)
+        return answer
+
+    def _run(self, work: Coroutine[Any, Any, Any]) -> Deferred[Any]:
+        """Do it, for as long as it takes. A cut ends it, and nothing is lost; the server's refusal is told."""
+
+        def failed(failure: Failure) -> None:
+            error = failure.value
+            if isinstance(error, Refused):
+                self.chat.notice(error.error.get("text", error.code), style="class:error")
+            elif failure.check(Lost) is None:
+                _log.failure("sealed", failure)
+
+        return ensureDeferred(work).addErrback(failed)
+
+    def _do(self, work: Coroutine[Any, Any, Any], then: Callable[[object], None] = lambda _: None) -> None:
+        self._run(work).addBoth(then)
+
+    def _tell(self, what: Any) -> None:
+        """News about keys, or a warning about a room."""
+        from client.courier import Note
+
+        name = self.name_of(what.account) if what.account else ""
+        if isinstance(what, Note):
+            place = self.chat.view.places.get(what.room)
+            self._tell_once(what, sentences.warned(what.warn, name, "" if place is None else place.name))
+        elif (text := sentences.news(what.what, name, own=what.account == self.keys.account)) is not None:
+            self._tell_once((what, self.chat.now()), text)
+
+    def _tell_once(self, what: object, text: str) -> None:
+        if what not in self._told:
+            self._told.add(what)
+            self.chat.notice(text, style="class:error")
+
+    def name_of(self, account: int) -> str:
+        """What somebody is called."""
+        return str(self.keys.book.get("name", str(account)) or f"#{account}")
+
+    # -- in -----------------------------------------------------------------------------------------------------------
+
+    def heard(self, lines: list[Mapping[str, Any]]) -> None:
+        """Lines came: those that are sealed are opened, and none overtakes another."""
+        if not self._working and not self._lines and not any(self._concerns(line) for line in lines):
+            self.chat.take(lines)
+            return
+        self._lines.extend(lines)
+        self._work()
+
+    def after(self, do: Callable[[], None]) -> None:
+        """Do it when all that came before is dealt with."""
+        if not self._working and not self._lines:
+            do()
+        else:
+            self._lines.append(do)
+            self._work()
+
+    def _concerns(self, line: Mapping[str, Any]) -> bool:
+        if self._keys is None:
+            return False
+        kind = line["ev"]
+        if kind in ("envelope", "keys", "low") or line.get("sealed") is not None or line.get("proof") is not None:
+            return True
+        place = self.chat.view.places.get(line.get("room_id", 0))
+        return place is not None and place.sealed and place.kind == "group" and kind in SIGNED
+
+    def _work(self) -> None:
+        if not self._working:
+            self._working = True
+            self._run(self._all()).addBoth(lambda _: self._worked())
+
+    def _worked(self) -> None:
+        self._working = False
+        if self._lines and self.chat.inside:
+            self._work()
+
+    async def _all(self) -> None:
+        done: list[Mapping[str, Any]] = []
+        try:
+            while self._lines:
+                line = self._next()
+                if callable(line) or line["ev"] == "envelope":
+                    done, taken = [], done
+                    self.chat.take(taken)
+                if callable(line):
+                    line()
+                    continue
+                try:
+                    opened = await self._one(line)
+                except Lost:
+                    self._lines.clear()
+                    return
+                except Refused as refused:
+                    _log.info("{code} while opening {ev}", code=refused.code, ev=line["ev"])
+                    opened = line
+                if opened is not None:
+                    done.append(opened)
+        finally:
+            self.chat.take(done)
+
+    def _next(self) -> Mapping[str, Any] | Callable[[], None]:
+        """The next line; envelopes go before the events that they open."""
+        for number, line in enumerate(self._lines):
+            if callable(line):
+                break
+            if line["ev"] == "envelope":
+                del self._lines[number]
+                return line
+        return self._lines.popleft()
+
+    async def _one(self, line: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """A line as it is to be taken; None: it is no event of the log."""
+        kind = line["ev"]
+        if kind == "envelope":
+            await self._envelope(line)
+            return None
+        if kind == "low":
+            await self.stock(int(line["left"]))
+            return None
+        if kind == "keys":
+            await self.courier.learn(self.keys.account)
+        elif not self._concerns(line):
+            return line
+        elif line.get("seq", 0) <= self.chat.view.cursor:
+            return line  # it was here before
+        elif line.get("sealed") is not None:
+            await self._whose(line)
+            return self.opened(line, await self.courier.event(line))
+        elif (warn := await self.courier.entry(line)) is not None:
+            self._warn(warn, line)
+            return {**line, "ev": "unsigned", "was": kind}
+        return line
+
+    async def _whose(self, line: Mapping[str, Any]) -> None:
+        """In a conversation of two: who the other one is, before anything of it is judged."""
+        number = line["room_id"]
+        place = self.chat.view.places.get(number)
+        if place is not None and place.kind == "direct" and self.keys.book.get("direct", str(number)) is None:
+            await self.courier.room(number)
+
+    async def _envelope(self, line: Mapping[str, Any]) -> None:
+        came = await self.courier.envelope(line)
+        self.chat.later("received", ACK, self._received)
+        if came.warn is not None:
+            self._warn(came.warn, line)
+            self.chat.later("heal", 0.0, lambda: self._do(self.courier.tend()))
+        if came.seq is not None and (kept := self.chat.store.event(came.seq)) is not None and "warn" in kept:
+            fields = self.opened(kept, await self.courier.event(kept, late=True))
+            self.chat.store.amend(Held(came.seq, fields["room_id"], self.chat.view.weight(as_event(fields)), fields))
+            self.chat.transcript.late(fields)
+
+    def _received(self) -> None:
+        """Tell the server which envelopes may go: their ratchets are on disk."""
+        if self.chat.inside and self.ready and (n := self.courier.sealing.received) > self._acked:
+            self._acked = n
+            self.chat.store.flush()
+            self.chat.link.call({"do": "received", "n": n}).addErrback(lambda _: None)
+
+    def opened(self, line: Mapping[str, Any], opened: Opened) -> dict[str, Any]:
+        """An event as it is kept: with what it says, or with why that is not shown."""
+        from client.sealing import Warn
+
+        fields = {name: value for name, value in line.items() if name != "warn"}
+        content, warn = opened
+        if warn is Warn.CHANGED:
+            self.hold(line, content)
+            return {**fields, "warn": warn.value}
+        if content is None:
+            return {**fields, "warn": (warn or Warn.FORGED).value}
+        fields.pop("sealed", None)
+        if warn is not None:
+            self._warn(warn, line)
+        return fields | said(content) | {"e2e": True}
+
+    def hold(self, line: Mapping[str, Any], content: Mapping[str, Any] | None) -> None:
+        """What somebody with a changed key said, until that key is accepted."""
+        book, name = self.keys.book, str(line["by_id"])
+        with book.atomic(durable=False):
+            book.put("held", name, [*(book.get("held", name) or ()), [line["seq"], content]])
+
+    def release(self, account: int) -> None:
+        """The key is accepted: what was held is shown."""
+        book, name = self.keys.book, str(account)
+        for seq, content in book.get("held", name) or ():
+            kept = self.chat.store.event(seq)
+            if kept is not None and content is not None:
+                fields = {key: value for key, value in kept.items() if key not in ("warn", "sealed")} | said(content)
+                self.chat.store.amend(Held(seq, fields["room_id"], 1, fields))
+                self.chat.transcript.late(fields)
+        with book.atomic():
+            book.put("held", name, None)
+
+    def _warn(self, warn: Warn, line: Mapping[str, Any]) -> None:
+        place = self.chat.view.places.get(line.get("room_id") or 0)
+        text = sentences.warned(warn, str(line.get("by") or ""), "" if place is None else place.name)
+        self.chat.notice(text, style="class:error")
+
+    # -- out ----------------------------------------------------------------------------------------------------------
+
+    def send(self, entry: Entry, wire: dict[str, Any]) -> Deferred[dict[str, Any]]:
+        """A line of the outbox, sealed where its room is; the answer."""
+        if self._keys is None or not self.supported:
+            return self.chat.link.call(wire)
+        if entry.do == "say":
+            place = self.chat.view.places.get(wire["room"]) if isinstance(wire["room"], int) else None
+            if place is None or not place.sealed:
+                return self.chat.link.call(wire)
+            return ensureDeferred(self.say(entry.mid, place.id, content_of(entry.text, entry.fields)))
+        if entry.do == "msg":
+            return ensureDeferred(self._message(entry, wire))
+        return self.chat.link.call(wire)
+
+    async def say(
+        self, mid: str, number: int, content: Mapping[str, Any], kind: str = "text", **besides: Any
+    ) -> dict[str, Any]:
+        """Say something in a sealed room: the answer of its `say`.
+
+        @raise Refused: the server's refusal, or ours (KEY_CHANGED).
+        """
+        from client.courier import Unsent
+
+        await self.settled()
+        try:
+            return await self.courier.say(mid, number, content, kind, **besides)
+        except Unsent as unsent:
+            raise self.refusal(unsent, number) from None
+
+    def refusal(self, unsent: Any, number: int) -> Refused:
+        """Why nothing goes out, as a refusal."""
+        if unsent.account:
+            name = self.name_of(unsent.account)
+            return Refused({"code": "KEY_CHANGED", "text": sentences.KEY_CHANGED.format(name=name)})
+        place = self.chat.view.places.get(number)
+        text = sentences.warned(unsent.warn, "", "" if place is None else place.name)
+        return Refused({"code": "STALE", "text": text})
+
+    async def _message(self, entry: Entry, wire: dict[str, Any]) -> dict[str, Any]:
+        """A line to one person: sealed whenever that person has keys."""
+        kept = self.keys.book.get("sent", entry.mid)
+        number = kept["room"] if kept else await self.conversation(str(entry.fields["user"]))
+        if not number:
+            answer: dict[str, Any] = await self.chat.link.call(wire)
+            return answer
+        about = {name: value for name, value in entry.fields.items() if name != "user"}
+        return await self.say(entry.mid, number, content_of(entry.text, about))
+
+    async def conversation(self, user: str) -> int:
+        """The sealed conversation with somebody, opened if need be; 0: they have no keys, and it goes on in the open.
+
+        @raise Refused: no such person, or one without keys with whom nothing is open.
+        """
+        user = user.removeprefix("@")
+        answer = await self._ask({"do": "manifests", "people": [user]})
+        if not answer["manifests"]:
+            await self._ask({"do": "whois", "user": user})  # is there such a person?
+            if any(place.name == f"@{user.lower()}" and not place.sealed for place in self.chat.view.places.values()):
+                return 0
+            raise Refused({"code": "NO_KEYS", "text": sentences.NO_KEYS.format(name=user)})
+        account = answer["manifests"][0]["account"]
+        await self.courier.meet([account])
+        number: int | None = self.keys.book.get("dm", str(account))
+        if number is None or number not in self.chat.view.places:
+            await self.settled()
+            made = await self._ask({"do": "dm", "user": account, "sealed": True})
+            number = int(made["room_id"])
+            with self.keys.book.atomic():
+                self.keys.book.put("dm", str(account), number)
+                self.keys.book.put("direct", str(number), account)
+            self.chat.view.enter(number, made["room"], "direct", "member", True)
+        return number
+
+    async def room(self, number: int) -> Room:
+        """Who hears a sealed room; for files, which bind to its id."""
+        await self.settled()
+        return await self.courier.room(number)
+
+
+def content_of(text: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What a message says, as it is sealed."""
+    return {"text": text, **{name: fields[name] for name in ("how",) if name in fields}}
+
+
+def said(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What a sealed message says, as fields of an event."""
+    fields: dict[str, Any] = {"text": str(content.get("text", ""))}
+    if isinstance(how := content.get("how"), str):
+        fields["data"] = {"how": how}
+    if isinstance(file := content.get("file"), Mapping):
+        fields["data"] = {**fields.get("data", {}), "file": file}
+    return fields

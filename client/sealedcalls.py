@@ -1,0 +1,249 @@
+"""Commands about sealed rooms: those that change a group are signed here, those that make a room make it sealed.
+
+The rule: what a person types is the same for open and sealed rooms. Where a call changes a sealed group, its proof is
+signed when it is sent, not when it was typed; where somebody comes in, the entry binds the key that is known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.defer import Deferred, ensureDeferred
+
+from client import sentences
+from client.answers import Refused
+
+if TYPE_CHECKING:
+    from client.chat import Chat
+    from client.conversation import Call
+
+ACTIONS: Final = {
+    "add": "add",
+    "approve": "add",
+    "remove": "remove",
+    "kick": "remove",
+    "ban": "ban",
+    "unban": "unban",
+    "promote": "promote",
+    "demote": "demote",
+    "transfer": "transfer",
+    "leave": "leave",
+    "rename": "name",
+    "door": "door",
+}
+"""A command → what its entry in the room log is called."""
+FOUND_MOST: Final = 100
+
+
+class SealedCalls:
+    """How one chat makes calls about sealed rooms."""
+
+    def __init__(self, chat: Chat) -> None:
+        self.chat = chat
+        self._special: Mapping[str, Callable[[Call, dict[str, Any]], Coroutine[Any, Any, dict[str, Any]]]] = {
+            "dm": self._dm,
+            "create": self._create,
+            "join": self._join,
+            "delete-account": self._delete,
+        }
+
+    def call(self, call: Call, wire: dict[str, Any], *, patient: bool = False) -> Deferred[dict[str, Any]]:
+        """Make a call; its answer, as the server would give it."""
+        chat = self.chat
+        if not chat.talk.inside or not chat.sealed.usable:
+            return chat.link.call(wire, patient=patient)
+        place = chat.view.places.get(call.room) if isinstance(call.room, int) else None
+        if place is None and isinstance(call.room, str):
+            place = chat.view.find(call.room)
+        if place is not None and place.sealed and place.kind == "group" and call.do in ACTIONS:
+            return ensureDeferred(self._change(call, wire, place.id))
+        if place is not None and place.sealed and call.do == "search":
+            return ensureDeferred(self._search(call, place.id))
+        if place is not None and place.sealed and call.do == "history":
+            return chat.link.call(wire).addCallback(self._local)
+        if call.do in self._special and not call.fields.get("open"):
+            return ensureDeferred(self._special[call.do](call, wire))
+        return chat.link.call(wire, patient=patient)
+
+    async def _ask(self, wire: Mapping[str, Any], *, patient: bool = False) -> dict[str, Any]:
+        answer: dict[str, Any] = await self.chat.link.call(wire, patient=patient)
+        return answer
+
+    # -- rooms that are made ------------------------------------------------------------------------------------------
+
+    async def _dm(self, call: Call, wire: dict[str, Any]) -> dict[str, Any]:
+        """A conversation: the sealed one whenever the other one has keys."""
+        user = call.fields.get("user")
+        if not user:
+            return await self._ask(wire)
+        number = await self.chat.sealed.conversation(str(user))
+        return await self._ask({**wire, "sealed": bool(number)})
+
+    async def _create(self, call: Call, wire: dict[str, Any]) -> dict[str, Any]:
+        """A group, sealed, with these people in it from the start."""
+        if not call.fields.get("room"):
+            return await self._ask(wire)
+        sealed = self.chat.sealed
+        await sealed.settled()
+        people, keyless, unknown = await self._people([str(word) for word in call.fields.get("people", ())])
+        name = f"#{str(call.fields['room']).removeprefix('#').lower()}"
+        proofs = sealed.courier.created(name, self.chat.default_door, list(people))
+        answer = await self._ask({**wire, "sealed": True, "people": list(people), "proofs": proofs})
+        if keyless:
+            self.chat.notice(*(sentences.NO_KEYS_HERE.format(name=name) for name in keyless), style="class:error")
+        return {**answer, "unknown": [*answer.get("unknown", ()), *unknown]}
+
+    async def _people(self, typed: list[str]) -> tuple[dict[int, str], list[str], list[str]]:
+        """These people by account; who of them has no keys; who does not exist."""
+        found: dict[int, str] = {}
+        keyless, unknown = [], []
+        for word in typed:
+            answer = await self._ask({"do": "manifests", "people": [word]})
+            for given in answer["manifests"]:
+                if given["account"] != self.chat.view.account:
+                    found[given["account"]] = given["name"]
+            if not answer["manifests"]:
+                try:
+                    await self._ask({"do": "manifest", "user": word})
+                    keyless.append(word)
+                except Refused:
+                    unknown.append(word)
+        await self.chat.sealed.courier.meet(list(found))
+        return found, keyless, unknown
+
+    async def _join(self, call: Call, wire: dict[str, Any]) -> dict[str, Any]:
+        """A group that may exist or not, be sealed or not, have its door open or not: the server tells which."""
+        room = call.fields.get("room")
+        sealed = self.chat.sealed
+        place = self.chat.view.find(str(room)) if room else None
+        if not room or place is not None or sealed.unlinked:
+            return await self._ask(wire)
+        await sealed.settled()
+        courier = sealed.courier
+        name = f"#{str(room).removeprefix('#').lower()}"
+        asked = {
+            **wire,
+            "ak": courier.ak(self.chat.view.account),
+            "proofs": courier.created(name, self.chat.default_door, []),
+        }
+        try:
+            return await self._ask(asked)
+        except Refused as refused:
+            if refused.code != "STALE":
+                raise
+        answer = await self._ask({"do": "roomlog", "room": name})
+        about = {**wire, "ak": courier.ak(self.chat.view.account)}
+        return await courier.change(about, answer["room_id"], "join", target=self.chat.view.account)
+
+    # -- groups that are changed --------------------------------------------------------------------------------------
+
+    async def _change(self, call: Call, wire: dict[str, Any], number: int) -> dict[str, Any]:
+        """A change of a sealed group, signed. What lacks an argument is asked for by the server, as ever."""
+        sealed, action = self.chat.sealed, ACTIONS[call.do]
+        await sealed.settled()
+        if call.do in ("leave", "rename", "door"):
+            value = str(call.fields.get("name") or call.fields.get("door") or "").lower()
+            if call.do != "leave" and not value:
+                return await self._ask(wire)
+            if call.do == "rename":
+                value = f"#{value.removeprefix('#')}"
+            return await sealed.courier.change(wire, number, action, value=value)
+        if call.do == "transfer" and not call.confirmed:
+            return await self._ask(wire)
+        if call.do == "approve":
+            return await self._approve(call, wire, number)
+        user = call.fields.get("user")
+        return await self._about(user, wire, number, action) if user else await self._ask(wire)
+
+    async def _about(
+        self, user: object, wire: Mapping[str, Any], number: int, action: str, *, asked: str | None = None
+    ) -> dict[str, Any]:
+        """A change that is about somebody. `asked`: the key with which they asked to be let in."""
+        courier = self.chat.sealed.courier
+        answer = await self._ask({"do": "manifests", "people": [user]})
+        if not answer["manifests"]:
+            await self._ask({"do": "manifest", "user": user})  # no such person?
+            raise Refused({"code": "NO_KEYS", "text": sentences.NO_KEYS_HERE.format(name=user)})
+        account = answer["manifests"][0]["account"]
+        await courier.meet([account])
+        if asked and asked != courier.ak(account):
+            raise Refused({"code": "KEY_CHANGED", "text": sentences.OTHER_KEY.format(name=user)})
+        done = await courier.change(wire, number, action, target=account)
+        if action == "add":
+            await courier.welcome(number, account)
+        return done
+
+    async def _approve(self, call: Call, wire: dict[str, Any], number: int) -> dict[str, Any]:
+        """Let in whoever asks: one, the only one, or all, each by an entry of their own."""
+        user = call.fields.get("who")
+        asking = (await self._ask({"do": "requests", "room": number}))["requests"]
+        by_number = {str(place): request for place, request in enumerate(asking, 1)}
+        if user == "all" or (not user and len(asking) == 1):
+            wanted = asking
+        elif str(user) in by_number:
+            wanted = [by_number[str(user)]]
+        else:
+            wanted = [request for request in asking if request["name"] == str(user or "").lower().removeprefix("@")]
+        if not wanted:
+            return await self._ask(wire)
+        answer: dict[str, Any] = {}
+        for request in wanted:
+            about = {**wire, "who": request["name"]}
+            answer = await self._about(request["account"], about, number, "add", asked=request.get("ak"))
+        return answer
+
+    async def _delete(self, call: Call, wire: dict[str, Any]) -> dict[str, Any]:
+        """The account goes: first its own word in every sealed group that it leaves."""
+        sealed = self.chat.sealed
+        if "password" not in call.fields or sealed.unlinked:
+            return await self._ask(wire, patient=True)
+        leaves = {}
+        for place in list(self.chat.view.places.values()):
+            if place.sealed and place.kind == "group":
+                leaves[str(place.id)] = await sealed.courier.prove(place.id, "leave")
+        return await self._ask({**wire, "leaves": leaves}, patient=True)
+
+    # -- what lies here -----------------------------------------------------------------------------------------------
+
+    async def _search(self, call: Call, number: int) -> dict[str, Any]:
+        """Search what was opened here: the server cannot read it."""
+        words = str(call.fields.get("words", "")).lower().split()
+        found = []
+        if words:
+            for fields in self.chat.store.all(number):
+                text = str(fields.get("text") or "")
+                if fields["ev"] == "say" and all(word in text.lower() for word in words):
+                    found.append(self._line(fields))
+        place = self.chat.view.places[number]
+        return {
+            "room": place.name,
+            "room_id": number,
+            "lines": found[-FOUND_MOST:],
+            "words": " ".join(words),
+            "more": False,
+            "as": "found",
+        }
+
+    def _local(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """A page of the server's, with what was opened here."""
+        lines = []
+        for line in answer["lines"]:
+            kept = self.chat.store.event(line["seq"]) if line.get("sealed") else None
+            lines.append(line if kept is None else {**line, **self._line(kept)})
+        return {**answer, "lines": lines}
+
+    def _line(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        from client.view import as_event
+
+        event = as_event(fields)
+        return {
+            "seq": event.seq,
+            "at": event.at,
+            "by": event.by_name,
+            "by_id": event.by,
+            "text": event.text,
+            "sealed": None,
+            "proof": None,
+            "mid": event.mid,
+        }
