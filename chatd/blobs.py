@@ -109,9 +109,7 @@ class Blobs:
 
     def _parts(self, file: int) -> Iterator[Path]:
         head = f"{file}."
-        for entry in os.scandir(self._new):
-            if entry.name.startswith(head):
-                yield Path(entry.path)
+        return (self._new / name for name in os.listdir(self._new) if name.startswith(head))
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
@@ -199,6 +197,12 @@ class Part:
             written = os.pwrite(self._fd, data, self.size)
             self.size += written
             data = data[written:]
+
+    def flush(self) -> None:
+        """Have what has come on the disk by now, where that is asked for at all: else the last moment takes all of it,
+        and the database, whose flushes wait for other files', with it."""
+        if self._blobs._durable:
+            os.fdatasync(self._fd)
 
     def check(self, digest: str | None) -> str:
         """The digest of all that is there; `digest` is what it should be.

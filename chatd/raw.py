@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
+FLUSH: Final = 32 << 20
+"""Bytes of an upload that are not flushed to the disk yet, at most about twice so many."""
 SAVE: Final = 2.0
 """Seconds between two notes in the database of how far an upload has come."""
 TRAILER: Final = 66
@@ -214,6 +216,7 @@ class Transfer:
         office = self._all
         office.brings(claim.file, self)
         part: Part = await self._disk(office.blobs.claim, claim.file, secrets.token_hex(8), claim.size)
+        flushing: Deferred[None] | None = None
         try:
             skip = 0
             if opening.start is not None:
@@ -223,15 +226,22 @@ class Transfer:
             self._say(opening, {"start": part.size, "size": claim.size})
             while skip:
                 skip -= sum(map(len, await self._more(skip)))
+            flushed = part.size
             while part.size < claim.size:
                 await self._disk(part.write, await self._more(claim.size - part.size, part.size))
                 self._note(claim.file, part.size)
+                if part.size - flushed >= FLUSH:
+                    if flushing is not None:
+                        await flushing
+                    flushed, flushing = part.size, office.run(part.flush)
             digest = claim.digest or await self._trailer()
             found = await self._disk(part.check, digest)
             await self._disk(part.place)
             fields = await self._complete(claim, found)
         finally:
             office.brought(claim.file, self)
+            if flushing is not None:
+                await flushing
             got = part.size if part.kept else 0
             await self._disk(part.close)
             await office.db.write(lambda tx: tx.touch_file(claim.file, got)).addErrback(lambda _: None)

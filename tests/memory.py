@@ -221,7 +221,9 @@ class Server:
     wake-ups reach.
     """
 
-    def __init__(self, data: Path, *, node: int = 1, settings: Settings | None = None, clock: Any = None) -> None:
+    def __init__(
+        self, data: Path, *, node: int = 1, settings: Settings | None = None, clock: Any = None, durable: bool = False
+    ) -> None:
         self.data = data
         (data / "run").mkdir(parents=True, exist_ok=True)
         migrate(data)
@@ -254,7 +256,7 @@ class Server:
         self.audit = Audit(addresses=True, room=self.feed.routing.room)
         self.feed.observers += [self.audit.happened, watching.happened]
         self.files = Thread(self.reactor)
-        self.blobs = Blobs(data / FOLDER, durable=False)
+        self.blobs = Blobs(data / FOLDER, durable=durable)
         self.transfers = Transfers(
             self.db, self.blobs, self.files.run, lambda: self.instance.settings.limits, self.audit, self.reactor.seconds
         )

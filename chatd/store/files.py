@@ -238,10 +238,11 @@ class FileWrites(FileReads):
         """A ticket is given out; of one account's, the newest `most` are good."""
         self._run("INSERT INTO ticket VALUES (?, ?, ?, ?, ?, ?, ?)", hashed, file, account, upload, start, end, until)
         self._run(
-            "DELETE FROM ticket WHERE hash IN (SELECT hash FROM ticket WHERE account = ? ORDER BY until DESC"
-            " LIMIT -1 OFFSET ?)",
+            "DELETE FROM ticket WHERE hash IN (SELECT hash FROM ticket WHERE account = ? AND hash <> ?"
+            " ORDER BY until DESC LIMIT -1 OFFSET ?)",
             account,
-            most,
+            hashed,
+            most - 1,
         )
 
     def take_ticket(self, hashed: str) -> Ticket | None:

@@ -1,0 +1,179 @@
+"""The folder of bytes, and the first line of a raw connection."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from chatd import texts
+from chatd.blobs import Blobs, Superseded, check_blobs
+from chatd.errors import Refusal
+from chatd.store.files import Stored
+from chatd.wire import rawline
+from tests.files.world import files_of_at_most, sha
+
+
+class BlobTests(SynchronousTestCase):
+    """The folder."""
+
+    def setUp(self) -> None:
+        self.blobs = Blobs(Path(self.mktemp()), durable=False)
+
+    @given(
+        st.binary(min_size=1, max_size=300),
+        st.lists(st.tuples(st.integers(0, 40), st.booleans()), max_size=12),
+        st.integers(0, 300),
+        st.integers(0, 300),
+    )
+    @hypothesis_settings(deadline=None, max_examples=60)
+    def test_ranges(self, data: bytes, steps: list[tuple[int, bool]], start: int, end: int) -> None:
+        """Whatever pieces the bytes come in, and by however many attempts, each goes on at the byte where the one
+        before it stopped; the whole has the digest of the whole, and any range of it is that range of the bytes."""
+        file = 7
+        self.blobs.drop([file])
+        part = self.blobs.claim(file, "a0", len(data))
+        for number, (count, cut) in enumerate(steps, 1):
+            part.write([data[part.size : part.size + count // 2], data[part.size + count // 2 : part.size + count]])
+            if cut:
+                part.close()
+                before = part.size
+                part = self.blobs.claim(file, f"a{number}", len(data))
+                self.assertEqual(part.size, before)
+        part.write([data[part.size :]])
+        self.assertEqual(part.check(sha(data)), sha(data))
+        part.place()
+        part.close()
+        fd = self.blobs.open(file, len(data))
+        self.assertEqual(os.pread(fd, max(0, end - start), start), data[start : max(start, end)])
+        os.close(fd)
+
+    def test_a_newer_attempt(self) -> None:
+        """Who brought a file before cannot write another byte of it, nor give it its place."""
+        old = self.blobs.claim(1, "old", 4)
+        old.write([b"ab"])
+        new = self.blobs.claim(1, "new", 4)
+        for do in (lambda: old.write([b"xx"]), old.place):
+            self.assertRaises(Superseded, do)
+        new.write([b"cd"])
+        new.check(sha(b"abcd"))
+        new.place()
+        self.assertRaises(Superseded, old.write, [b"x"])
+        self.assertEqual(self.blobs.path(1).read_bytes(), b"abcd")
+        late = self.blobs.claim(1, "late", 4)
+        self.assertEqual(late.size, 4)
+        self.assertEqual(late.check(sha(b"abcd")), sha(b"abcd"))
+        late.place()
+        for part in (old, new, late):
+            part.close()
+        self.assertEqual(check_blobs(self.blobs.folder, [Stored(1, True, 4, sha(b"abcd"))], deep=True), [])
+
+    def test_other_bytes(self) -> None:
+        """Bytes that are not those that were told are not kept, and the next attempt begins at the first one."""
+        part = self.blobs.claim(1, "a", 4)
+        part.write([b"abcX"])
+        self.assertEqual(self.assertRaises(Refusal, part.check, sha(b"abcd")).code, "CHECKSUM")
+        part.close()
+        part = self.blobs.claim(1, "b", 4)
+        self.assertEqual(part.size, 0)
+        part.close()
+
+    def test_a_full_disk(self) -> None:
+        """Where there is no room for the rest, nothing begins; where it turns out too late, nothing is kept. What had
+        come by an earlier attempt stays in the first case: the disk may have room again."""
+        full = Blobs(self.blobs.folder, durable=False, reserve=50, free=lambda folder: 100)
+        self.assertEqual(self.assertRaises(Refusal, full.claim, 1, "a", 51).code, "DISK_FULL")
+        self.assertEqual(full.found(), [])
+        part = full.claim(1, "a", 50)
+        part.write([b"x" * 40])
+        part.close()
+        fuller = Blobs(self.blobs.folder, durable=False, reserve=50, free=lambda folder: 59)
+        self.assertEqual(self.assertRaises(Refusal, fuller.claim, 1, "b", 50).code, "DISK_FULL")
+        self.assertEqual([path.stat().st_size for _, path in full.found()], [40])
+        part = self.blobs.claim(1, "c", 2_000_000)
+        with files_of_at_most(100_000):
+            self.assertEqual(self.assertRaises(Refusal, part.write, [b"y" * 200_000]).code, "DISK_FULL")
+        part.close()
+        self.assertEqual(full.found(), [])
+
+    def test_a_held_file(self) -> None:
+        """Where another process holds a file and stands still, an attempt is refused as busy and does not hang."""
+        self.patch(sys.modules["chatd.blobs"], "PATIENCE", 0.0)
+        part = self.blobs.claim(1, "a", 4)
+        with part._held():
+            self.assertEqual(self.assertRaises(Refusal, self.blobs.claim, 1, "b", 4).code, "BUSY")
+        part.write([b"ab"])
+        part.close()
+
+    def test_what_is_found(self) -> None:
+        """Each difference between disk and database is a finding, and none is changed by looking."""
+        for file, data in ((1, b"one"), (2, b"two"), (3, b"three"), (4, b"four")):
+            part = self.blobs.claim(file, "a", len(data))
+            part.write([data])
+            part.place()
+            part.close()
+        part = self.blobs.claim(5, "a", 9)
+        part.close()
+        (self.blobs.folder / "new" / "junk").touch()
+        (self.blobs.folder / "01" / "2").touch()
+        stored = [
+            Stored(1, True, 3, sha(b"one")),
+            Stored(2, True, 4, sha(b"two")),
+            Stored(3, True, 5, sha(b"other")),
+            Stored(5, False, 9, ""),
+            Stored(6, True, 1, ""),
+            Stored(7, False, 1, ""),
+        ]
+        found = {
+            ("orphan", 0, "new/junk"),
+            ("orphan", 2, "01/2"),
+            ("orphan", 4, "04/4"),
+            ("size", 2, "02/2"),
+            ("missing", 6, "06/6"),
+        }
+        self.assertEqual({tuple(each) for each in check_blobs(self.blobs.folder, stored)}, found)
+        deep = {tuple(each) for each in check_blobs(self.blobs.folder, stored, deep=True)}
+        self.assertEqual(deep - found, {("digest", 3, "03/3")})
+        for each in deep:
+            self.assertTrue(texts.finding(*each))
+
+    def test_orphans_go(self) -> None:
+        """What nobody knows goes, and nothing else; a file whose bytes are gone is named."""
+        for file in (1, 2):
+            part = self.blobs.claim(file, "a", 1)
+            part.write([b"x"])
+            part.close()
+        found = self.blobs.found()
+        stored = [Stored(1, False, 1, ""), Stored(3, True, 1, "")]
+        self.blobs.drop_orphans(found, stored)
+        self.assertEqual([file for file, _ in self.blobs.found()], [1])
+        self.assertEqual(self.blobs.missing(stored), [3])
+
+
+class LineTests(SynchronousTestCase):
+    """The first line of a raw connection."""
+
+    def test_what_it_says(self) -> None:
+        """A ticket alone is a program's; with a start it fetches, with size and digest it brings."""
+        digest = "0" * 64
+        for line, opening in (
+            (b"RAW abc", rawline.Opening("abc")),
+            (b"RAW abc\r\n", rawline.Opening("abc")),
+            (b"RAW abc 17", rawline.Opening("abc", 17)),
+            (b"RAW abc 17 20 " + digest.encode() + b" -", rawline.Opening("abc", 17, 20, digest)),
+            (b"RAW abc 0 20 " + digest.encode(), rawline.Opening("abc", 0, 20, digest)),
+        ):
+            self.assertEqual(rawline.read(line), opening)
+
+    @given(st.binary(max_size=80))
+    def test_anything_else(self, data: bytes) -> None:
+        """Any other line is refused as such."""
+        try:
+            rawline.read(b"RAW " + data)
+        except Refusal as refusal:
+            self.assertEqual(refusal.code, "BAD_LINE")

@@ -1,0 +1,127 @@
+"""What is not wanted any more goes, and nothing else, whenever a process is killed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from chatd import texts
+from chatd.blobs import check_blobs
+from chatd.model import Event
+from chatd.store.files import Stored
+from tests.files import dying
+from tests.files.world import DATA, MID, Base
+from tests.live import ROOT
+from tests.memory import Server
+
+
+class SweepTests(Base):
+    """What is not wanted any more goes, and nothing else."""
+
+    def test_expiry(self) -> None:
+        """After its days a file is gone from disk and database; its event stays, and says what it was."""
+        self.bring()
+        self.server.advance(29 * 86_400)
+        self.sweep()
+        self.assertEqual(self.fetch(self.bob, 1), DATA)
+        self.server.advance(2 * 86_400)
+        self.sweep()
+        self.assertEqual(self.bob.code(do="download", file=1), "NO_FILE")
+        self.assertEqual((self.server.blobs.found(), self.differences()), ([], []))
+        self.assertEqual(self.server.sql("SELECT count(*) FROM event WHERE kind = 'file' AND data IS NOT NULL"), [(1,)])
+
+    def test_unfinished(self) -> None:
+        """An upload on which nothing came for a day is forgotten, with what came of it; one that moves is not."""
+        raw = self.raw(self.begin(mid=MID)["ok"]["ticket"])
+        raw.send(DATA[:1_000])
+        raw.cut()
+        self.begin(name="never begun")
+        self.server.advance(23 * 3_600)
+        self.sweep()
+        self.assertEqual(self.begin(mid=MID)["ok"]["start"], 1_000)
+        self.server.advance(25 * 3_600)
+        self.sweep()
+        self.assertEqual((self.server.blobs.found(), self.stored()), ([], []))
+        self.assertEqual(self.begin(mid=MID)["ok"]["start"], 0)
+
+    def test_taken_back(self) -> None:
+        """What its sender takes back is gone, and its event says nothing of it any more."""
+        self.bring()
+        self.assertEqual(self.bob.code(do="cancel", file=1), "NO_FILE")
+        self.assertEqual(self.alice.call(do="cancel", file=1)["ok"], {"file": 1, "name": "a.bin", "sent": True})
+        self.sweep()
+        self.assertEqual((self.server.blobs.found(), self.differences()), ([], []))
+        self.assertEqual(self.server.sql("SELECT text, data FROM event WHERE kind = 'file'"), [(None, None)])
+        event = Event(9, 0, "file", 7, 1, 0, "alice", "", None, None, None, None, None)
+        self.assertTrue(texts.event(event, "#ops", 2, True)[0].endswith("<alice> (removed)"))
+
+    def test_cancelled_on_its_way(self) -> None:
+        """An upload that is dropped while it runs ends soon, and leaves nothing."""
+        raw = self.raw(self.begin()["ok"]["ticket"])
+        raw.send(DATA[:1_000])
+        self.alice.call(do="cancel", file=1)
+        self.server.advance(3)
+        raw.send(DATA[1_000:2_000])
+        self.assertTrue(raw.gone)
+        self.sweep()
+        self.assertEqual((self.server.blobs.found(), self.stored()), ([], []))
+
+    def test_cancelled_at_the_last_byte(self) -> None:
+        """An upload that is dropped before it is told of is told of to nobody."""
+        raw = self.raw(self.begin()["ok"]["ticket"])
+        self.alice.call(do="cancel", file=1)
+        raw.send(DATA)
+        self.assertEqual(raw.objects()[-1]["error"]["code"], "NO_FILE")
+        self.assertEqual((self.bob.objects(), self.server.blobs.found()), ([], []))
+
+    def test_a_closed_room(self) -> None:
+        """With its last member a group's files go."""
+        self.bring()
+        self.bob.call(do="leave", room="#ops")
+        self.alice.call(do="leave", room="#ops")
+        self.sweep()
+        self.assertEqual((self.server.blobs.found(), self.stored()), ([], []))
+
+    def test_lost_bytes(self) -> None:
+        """A file whose bytes are gone from the disk is offered no longer."""
+        self.bring()
+        self.server.blobs.path(1).unlink()
+        self.assertEqual([each.kind for each in self.differences()], ["missing"])
+        self.sweep()
+        self.assertEqual(self.bob.code(do="download", file=1), "NO_FILE")
+        self.assertEqual(self.differences(), [])
+
+    def test_many_that_are_never_begun(self) -> None:
+        """Of the uploads that an account announces and never begins, the newest are kept."""
+        for number in range(105):
+            self.begin(name=f"{number}")
+        self.assertEqual(self.server.sql("SELECT count(*) FROM file"), [(100,)])
+
+    def test_killed_at_every_step(self) -> None:
+        """Whatever an upload does when its process is killed: the sweep leaves neither bytes without a file nor a
+        file without bytes, and the same call again completes it, once."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.files.dying", str(folder.absolute())],
+            cwd=ROOT,
+            capture_output=True,
+            check=False,
+        )
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        steps = int(done.stdout)
+        self.assertGreater(steps, 30)
+        stored = [Stored(1, True, len(dying.DATA), dying.DIGEST)]
+        self.server.stop()
+        for at in range(steps + 1):
+            self.server = Server(folder / str(at))
+            self.sweep()
+            self.assertEqual(self.differences(), [], f"swept after step {at}")
+            alice = self.server.resume("alice", since=0)
+            dying.upload(alice)
+            self.assertEqual(check_blobs(self.server.blobs.folder, stored, deep=True), [], f"completed after step {at}")
+            told = [event for event in alice.events() if event.get("ev") == "file"]
+            self.assertEqual((len(told), self.stored()), (1, stored), f"told after step {at}")
+            if at < steps:
+                self.server.stop()
