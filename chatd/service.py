@@ -11,6 +11,7 @@ import resource
 import signal
 import sqlite3
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -57,6 +58,8 @@ SWEEP_FILES: Final = 60.0
 """Seconds between two looks for files whose time is over; at every so many-th the disk is looked through, too."""
 SWEEP_DISK: Final = 60
 FILE_THREADS: Final = 4
+BEHIND: Final = 10
+"""The niceness of the thread that hashes passwords: of a busy processor it gets a tenth."""
 SWITCH_INTERVAL: Final = 0.0005
 """Seconds. The writer's thread gives the interpreter lock up at each statement, and beside a busy reactor waits this
 long to
@@ -217,6 +220,11 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def _yield_to_others() -> None:
+    """Have this thread run when no other wants to: bcrypt takes a whole processor, and chat goes before logins."""
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BEHIND)
+
+
 class PasswordThread:
     """The one thread on which passwords are hashed and checked, and the bounded queue before it."""
 
@@ -230,6 +238,7 @@ class PasswordThread:
     def start(self) -> None:
         """Start the thread."""
         self._pool.start()
+        self._pool.callInThread(_yield_to_others)
 
     def run(self, do: Callable[[], Any]) -> Deferred[Any]:
         """Have this done; BUSY where too many wait already."""

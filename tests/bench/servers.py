@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -122,6 +123,14 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def free_ports(count: int) -> int:
+    """The first of so many ports in a row that nobody listens on just now, and that no client is given by the kernel."""
+    while True:
+        first = random.randrange(10_000, 32_000)
+        if not any(map(answers, range(first, first + count))):
+            return first
 
 
 def program(name: str) -> str:
@@ -245,7 +254,7 @@ def chatd(
 def cluster(nodes: int, *, dialect: str = "plain") -> Iterator[Server]:
     """`twistd chatd-cluster`: so many instances on one file behind HAProxy, which counts as part of the server."""
     program("haproxy")
-    path, port = program("twistd"), free_port()
+    path, port = program("twistd"), free_ports(nodes + 1)
     with folder() as where:
         command = [path, "-n", "--pidfile=", "chatd-cluster", "--nodes", str(nodes), "--port", str(port)]
         command += ["--data", str(where / "data")]
