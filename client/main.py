@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -131,6 +130,8 @@ def _configure(options: argparse.Namespace) -> None:
     path = options.config or Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "chat" / "chat.toml"
     found: dict[str, Any] = {}
     if options.config is not None or path.exists():
+        import tomllib
+
         try:
             found = tomllib.loads(path.read_text("utf-8"))
         except tomllib.TOMLDecodeError as error:
