@@ -126,7 +126,7 @@ def free_port() -> int:
 
 
 def free_ports(count: int) -> int:
-    """The first of so many ports in a row that nobody listens on just now, and that no client is given by the kernel."""
+    """The first of so many ports in a row that nobody listens on just now, and that the kernel gives no client."""
     while True:
         first = random.randrange(10_000, 32_000)
         if not any(map(answers, range(first, first + count))):
