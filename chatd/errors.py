@@ -71,6 +71,10 @@ CODES: Final[dict[str, frozenset[str]]] = {
         "SECRET_IN_LINE": "name",
         # the server
         "BUSY": "",
+        "FULL": "",  # no connection more: too many, or too much memory
+        "CROWDED": "limit",  # none more from this address
+        "SLOW": "seconds",  # not logged in in time
+        "IDLE": "seconds",  # nothing came for so long
         "DRAINING": "",
         "INTERNAL": "ref",
     }.items()

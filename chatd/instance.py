@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from twisted.internet.defer import Deferred
 
 from chatd.command import Settings
+from chatd.crowd import Bucket
 from chatd.errors import Refusal
 from chatd.feed import Feed
 from chatd.store.database import Database
@@ -100,5 +101,7 @@ class Instance:
     """A clock that is never set back."""
     waiting: set[Session] = field(default_factory=set)
     """The sessions with lines that are accepted and not begun."""
+    buckets: dict[int | str, Bucket] = field(default_factory=dict)
+    """How fast each account (before a login, each address) asks, over all of its connections here."""
     trying: Counter[str] = field(default_factory=Counter)
     """How many passwords wait for the password thread, by address."""

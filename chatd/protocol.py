@@ -25,7 +25,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chatd.command import Settings
+from chatd.crowd import Bucket, Crowd
+from chatd.errors import Refusal
 from chatd.instance import Instance, Transfer
+from chatd.limits import Limits
 from chatd.meter import SECONDS, Histogram
 from chatd.session import Session, State
 from chatd.wire.dialect import Dialect
@@ -36,6 +39,8 @@ from chatd.wire.plain import Plain
 _log = Logger()
 
 SWEEP: Final = 0.1
+TIDY: Final = 10.0
+"""Seconds between two looks at what changes slowly."""
 FILE_SWEEP: Final = 1.0
 """Seconds between two looks at the transfers."""
 FILE_READ: Final = 262_144
@@ -64,6 +69,10 @@ class ChatProtocol(Protocol):
         self._socket: socket.socket | None = None
         self._file: Transfer | None = None
         self._still_reads = False
+        self._paused = self._held = False
+        self.bucket: Bucket | None = None
+        self.heard = factory.swept
+        """When something came last."""
 
     def connectionMade(self) -> None:
         """Somebody is there."""
@@ -73,16 +82,23 @@ class ChatProtocol(Protocol):
         loopback = address == "unix" or address.startswith(_LOOPBACK)
         exempt = loopback and not instance.settings.limits.limit_loopback
         secure = hasattr(transport, "getPeerCertificate") or hasattr(transport, "came_by_tls")
+        limits = instance.settings.limits
         self.session = Session(instance, self, address, secure=secure, exempt=exempt)
         if isinstance(transport, tcp.Connection):
             self._socket = transport.socket
-        transport.bufferSize = instance.settings.limits.send_buffer_bytes
+        if not loopback:
+            _keep_alive(transport, limits.keepalive_seconds)
+        transport.bufferSize = limits.send_buffer_bytes
         transport.registerProducer(self, True)
-        self.factory.came(self)
+        if (refusal := self.factory.came(self)) is not None:
+            self.session.dismiss(refusal, "full")
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes have come."""
+        self.heard = self.factory.swept
         if self._file is None:
+            if not self.session.exempt:
+                self.factory.spend(self, len(data))
             self.session.receive(data)
         else:
             self._file.received(data)
@@ -179,13 +195,27 @@ class ChatProtocol(Protocol):
     def pause_reading(self) -> None:
         """Take nothing more for now."""
         transport: Any = self.transport
+        self._paused = True
         transport.pauseProducing()
 
     def resume_reading(self) -> None:
         """Take more."""
         transport: Any = self.transport
-        if not transport.disconnecting:
+        self._paused = False
+        if not transport.disconnecting and not self._held:
             transport.resumeProducing()
+
+    def hold(self) -> None:
+        """More has come than may come a second: read on later."""
+        transport: Any = self.transport
+        self._held = True
+        transport.pauseProducing()
+
+    def release(self) -> None:
+        """Read on, unless the session does not want to."""
+        self._held = False
+        if not self._paused:
+            self.resume_reading()
 
     def carry_file(self, first: bytes) -> None:
         """From these bytes on, the connection is a file's."""
@@ -211,6 +241,11 @@ class ChatProtocol(Protocol):
         transport.unregisterProducer()
         transport.loseConnection()
         self.factory.closing(self)
+
+    @property
+    def carries_file(self) -> bool:
+        """Whether it is a file's connection."""
+        return self._file is not None
 
     def abort(self) -> None:
         """End without more ado."""
@@ -242,8 +277,12 @@ class ChatFactory(Factory[ChatProtocol]):
 
     noisy = False
 
-    def __init__(self, instance: Instance, clock: Any) -> None:
+    def __init__(self, instance: Instance, clock: Any, places: int = 1_000_000) -> None:
+        """`places`: how many connections this process can have at all."""
         self.instance = instance
+        self._crowd = Crowd(places)
+        self._held: dict[ChatProtocol, float] = {}
+        self._tidied = clock.seconds()
         self._clock = clock
         self.connections: set[ChatProtocol] = set()
         self._silent: dict[ChatProtocol, float] = {}
@@ -254,25 +293,50 @@ class ChatFactory(Factory[ChatProtocol]):
         self._empty: Deferred[None] | None = None
         self.lag = Histogram(SECONDS)
         """How late each sweep was."""
-        self._swept = clock.seconds()
+        self.swept = clock.seconds()
+        """When the last sweep was: a clock that is free to read."""
         self._sweeping = LoopingCall(self.sweep)
         self._sweeping.clock = clock
 
     def start(self) -> None:
         """Start the sweep."""
-        self._swept = self._clock.seconds()
+        self.swept = self._clock.seconds()
         self._sweeping.start(SWEEP, now=False)
 
     def buildProtocol(self, addr: IAddress | None) -> ChatProtocol | None:
         """A protocol for somebody new; none once this instance stops."""
         return None if self._draining else ChatProtocol(self)
 
-    def came(self, protocol: ChatProtocol) -> None:
-        """A connection is made."""
+    def came(self, protocol: ChatProtocol) -> Refusal | None:
+        """A connection is made; why it cannot stay, if it cannot.
+
+        Where too many stand at the door, whoever stands there longest makes room: a crowd that does not log in can
+        keep nobody out who does.
+        """
         now = self._clock.seconds()
+        session, limits = protocol.session, self.instance.settings.limits
+        refusal = self._crowd.admit(session.address, len(self.connections), limits, exempt=session.exempt)
         self.connections.add(protocol)
+        if refusal is not None:
+            return refusal
         self._silent[protocol] = now
         self._outside[protocol] = now
+        while len(self._outside) > limits.strangers:
+            oldest = next(iter(self._outside))
+            del self._outside[oldest]
+            if _is_stranger(oldest):
+                oldest.session.dismiss(Refusal("FULL"), "full")
+        return None
+
+    def spend(self, protocol: ChatProtocol, amount: int) -> None:
+        """So many bytes have come; past the rate that connection is not read for a while."""
+        limits = self.instance.settings.limits
+        if protocol.bucket is None:
+            protocol.bucket = Bucket(limits.bytes_burst, self.swept)
+        wait = protocol.bucket.spend(amount, limits.bytes_burst, limits.bytes_per_second, self.swept)
+        if wait > 0 and protocol not in self._held:
+            self._held[protocol] = self.swept + wait
+            protocol.hold()
 
     def closing(self, protocol: ChatProtocol) -> None:
         """A connection is to end once it is flushed."""
@@ -281,7 +345,8 @@ class ChatFactory(Factory[ChatProtocol]):
     def went(self, protocol: ChatProtocol) -> None:
         """A connection has ended."""
         self.connections.discard(protocol)
-        for held in (self._silent, self._outside, self._closing):
+        self._crowd.left(protocol.session.address, exempt=protocol.session.exempt)
+        for held in (self._silent, self._outside, self._closing, self._held):
             held.pop(protocol, None)
         if self._empty is not None and not self.connections:
             empty, self._empty = self._empty, None
@@ -290,8 +355,8 @@ class ChatFactory(Factory[ChatProtocol]):
     def sweep(self) -> None:
         """Put out whose time is over. Whatever fails, the next sweep comes."""
         now = self._clock.seconds()
-        self.lag.observe(max(0.0, now - self._swept - SWEEP))
-        self._swept = now
+        self.lag.observe(max(0.0, now - self.swept - SWEEP))
+        self.swept = now
         try:
             self._sweep()
         except Exception:
@@ -307,13 +372,40 @@ class ChatFactory(Factory[ChatProtocol]):
             else:
                 protocol.session.greet()
         for protocol in _due(self._outside, now - limits.login_seconds):
-            if protocol.session.account == 0 and protocol.session.state is not State.GONE:
-                protocol.session.close("slow")
+            if not _is_stranger(protocol):
+                continue
+            if protocol.session.since:  # was in, and has logged out
+                protocol.session.since = 0.0
+                self._outside[protocol] = now
+            else:
+                protocol.session.dismiss(Refusal("SLOW", seconds=limits.login_seconds), "slow")
         for protocol in _due(self._closing, now - limits.drain_seconds):
             protocol.abort()
+        for protocol, until in list(self._held.items()):
+            if until <= now:
+                del self._held[protocol]
+                protocol.release()
+        if now - self._tidied >= TIDY:
+            self._tidied = now
+            self._tidy(now, limits)
         if now - self._files_swept >= FILE_SWEEP:
             self._files_swept = now
             self.instance.transfers.sweep()
+
+    def _tidy(self, now: float, limits: Limits) -> None:
+        """What need not be looked at so often: the silent, those who logged out and stay, memory, full buckets."""
+        self._crowd.weigh(limits)
+        buckets = self.instance.buckets
+        mine = self.instance.seconds()
+        for key in [
+            key for key, each in buckets.items() if each.full(limits.calls_burst, limits.calls_per_second, mine)
+        ]:
+            del buckets[key]
+        for protocol in list(self.connections):
+            if limits.idle_seconds and now - protocol.heard > limits.idle_seconds and not protocol.carries_file:
+                protocol.session.dismiss(Refusal("IDLE", seconds=limits.idle_seconds), "idle")
+            elif protocol not in self._outside and _is_stranger(protocol):
+                self._outside[protocol] = now
 
     def reload(self, settings: Settings) -> None:
         """Go on under other settings."""
@@ -341,6 +433,24 @@ class ChatFactory(Factory[ChatProtocol]):
     def _abort(self) -> None:
         for protocol in list(self.connections):
             protocol.abort()
+
+
+def _is_stranger(protocol: ChatProtocol) -> bool:
+    """Whether nobody is logged in there, and it is no file's."""
+    return protocol.session.account == 0 and protocol.session.state in (State.UNDECIDED, State.DOOR)
+
+
+def _keep_alive(transport: Any, seconds: int) -> None:
+    """Have the kernel find out about clients that have gone without a word: three questions unanswered are enough."""
+    inner = getattr(transport, "transport", transport)  # under TLS, the socket's own transport
+    if isinstance(inner, tcp.Connection) and inner.socket.family in (socket.AF_INET, socket.AF_INET6):
+        inner.setTcpKeepAlive(True)
+        for option, value in (
+            (socket.TCP_KEEPIDLE, seconds),
+            (socket.TCP_KEEPINTVL, max(1, seconds // 3)),
+            (socket.TCP_KEEPCNT, 3),
+        ):
+            inner.socket.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def _due(held: dict[ChatProtocol, float], before: float) -> list[ChatProtocol]:

@@ -52,6 +52,10 @@ from chatd.watching import Watching
 
 _log = Logger()
 
+SPARE_FILES: Final = 128
+"""Open files that are kept for the database, the log, files on their way and the other instances."""
+TIDY: Final = 3600.0
+"""Seconds between two looks at logins: those that are connected are used, those that were not for long end."""
 SWEEP_GUESTS: Final = 20.0
 """Seconds between two looks for guests who are left over."""
 SWEEP_FILES: Final = 60.0
@@ -288,6 +292,8 @@ class ChatService(Service):
         self._certificates: dict[Files, Certificate] = {}
         self._sweeping = LoopingCall(self._sweep)
         self._sweeping.clock = reactor
+        self._tidying = LoopingCall(self._tidy)
+        self._tidying.clock = reactor
         self._sweeping_files = LoopingCall(self._sweep_files)
         self._sweeping_files.clock = reactor
         self._looks = 0
@@ -327,6 +333,7 @@ class ChatService(Service):
         sys.setswitchinterval(SWITCH_INTERVAL)
         # A shell's usual 1024 open files would be as many people.
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        places = most - SPARE_FILES
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         config = self._config
         data = config.data
@@ -373,7 +380,7 @@ class ChatService(Service):
             later=lambda do: self._reactor.callLater(0, do),
             dialects=choose,
         )
-        self.factory = ChatFactory(instance, self._reactor)
+        self.factory = ChatFactory(instance, self._reactor, places)
         self.sweeper = Sweeper(
             self._reactor,
             self.db,
@@ -395,6 +402,7 @@ class ChatService(Service):
         if config.irc.guests:
             self._sweeping.start(SWEEP_GUESTS, now=False)
         self._sweeping_files.start(SWEEP_FILES)
+        self._tidying.start(TIDY, now=False)
         self._reactor.callWhenRunning(self._ready)
 
     def _listen(self) -> None:
@@ -484,6 +492,12 @@ class ChatService(Service):
         """What `chatctl status` is told of this instance."""
         return {"sessions": len(self.factory.connections), "position": self.feed.position, "version": __version__}
 
+    def _tidy(self) -> Deferred[None]:
+        """A login that is connected is in use; one that was not for too long is over."""
+        logins = [protocol.session.login for protocol in self.factory.connections if protocol.session.login]
+        days = self.factory.instance.settings.limits.session_days
+        return self.db.write(lambda tx: account.tidy_logins(tx, logins, days)).addErrback(lambda failure: None)
+
     def _sweep(self) -> Deferred[None]:
         """See out the guests whose instance has died."""
         return self.db.write(account.sweep).addErrback(lambda failure: None)
@@ -519,7 +533,7 @@ class ChatService(Service):
     def stopService(self) -> Any:
         """Drain: accept nobody, work off what was accepted, tell everybody, lose nothing."""
         super().stopService()  # type: ignore[no-untyped-call]
-        for sweeping in (self._sweeping, self._sweeping_files):
+        for sweeping in (self._sweeping, self._tidying, self._sweeping_files):
             if sweeping.running:
                 sweeping.stop()
         yield gatherResults([maybeDeferred(port.stopListening) for port in self._ports])

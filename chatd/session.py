@@ -19,6 +19,7 @@ A connection's life is this table and nothing else:
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any, Final, NamedTuple, Protocol
@@ -29,6 +30,7 @@ from twisted.python.failure import Failure
 
 from chatd import command
 from chatd.carry import Work, carry
+from chatd.crowd import Bucket, network
 from chatd.errors import Refusal
 from chatd.instance import Instance
 from chatd.interview import Heard, Interview
@@ -110,6 +112,10 @@ class Connection(Protocol):
 
     def close(self) -> None:
         """Flush and end."""
+
+
+def _size(line: bytes | Overlong) -> int:
+    return len(line) if isinstance(line, bytes) else 0
 
 
 class Session:
@@ -325,8 +331,9 @@ class Session:
             self.instance.waiting.discard(self)
         if self._watched:
             self._tell_watchers()
-        waiting = len(self._queue) + self._flying > self.instance.settings.limits.waiting_lines
-        if waiting:
+        limits = self.instance.settings.limits
+        waiting = len(self._queue) + self._flying > limits.waiting_lines
+        if waiting or (self._queue and sum(map(_size, self._queue)) > limits.waiting_bytes):
             self._pause()
         elif self._paused and self._drained is None and self._ending != "drain":
             self._paused = False
@@ -431,6 +438,12 @@ class Session:
         if self._tokens < 1:
             raise Refusal("RATE", wait=max(1, round((1 - self._tokens) / limits.lines_per_second)))
         self._tokens -= 1
+        key: int | str = self.account or network(self.address)
+        bucket = self.instance.buckets.get(key)
+        if bucket is None:
+            bucket = self.instance.buckets[key] = Bucket(limits.calls_burst, now)
+        if wait := bucket.take(1, limits.calls_burst, limits.calls_per_second, now):
+            raise Refusal("RATE", wait=max(1, round(wait)))
 
     def _heard(self, heard: Heard) -> Call | None:
         self.write(heard.say)
@@ -584,7 +597,7 @@ class Session:
 
     def _broken(self, what: str, failure: Failure) -> Refusal:
         """Something unforeseen: logged with a reference that the person can name."""
-        ref = f"{hash((id(failure), self.instance.seconds())) & 0xFFFF:04x}"
+        ref = secrets.token_hex(4)
         _log.failure("{verb} broke, reference {ref}", failure, verb=what, ref=ref)
         return Refusal("INTERNAL", ref=ref)
 
@@ -886,6 +899,15 @@ class Session:
         """A person who is not logged in is at the door."""
         if self.state is State.DOOR and self._interview is not None:
             self.write(self._interview.prompt())
+
+    def dismiss(self, refusal: Refusal, why: str) -> None:
+        """Say why this connection cannot stay, and end it. Who has said nothing yet is taken for a person."""
+        if self.state in _OPEN:
+            self.instance.audit.refused(self, "", refusal)
+            dialect = self.dialect or self.instance.dialects(b"", self.instance.settings)
+            below = b"\r\n" if self._greeted and self.dialect is None else b""
+            self.write(below + dialect.refuse(None, refusal))
+            self.close(why)
 
     def close(self, why: str) -> None:
         """Flush and end the connection."""

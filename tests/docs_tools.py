@@ -320,6 +320,7 @@ SAMPLES: Final[dict[str, Any]] = {
     "length": 8,
     "left": 2,
     "on": True,
+    "seconds": 300.0,
     "uri": "otpauth://totp/chatd:bob?secret=…",
     "wait": 40,
     "near": "",

@@ -10,6 +10,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from chatd import codes
+from chatd.commands import account
 from tests.memory import ABROAD, DOOR, PASSWORD, Client, Server, settings
 
 DAY = 86_400.0
@@ -271,3 +272,37 @@ class BackOffTests(Base):
                 waits.append(error["with"]["wait"])
                 self.server.advance(error["with"]["wait"])
         self.assertEqual(waits, [40, 80])
+
+
+class LoginTests(Base):
+    """Standing logins."""
+
+    def tidy(self) -> None:
+        """What each instance does by the hour."""
+        logins = [protocol.session.login for protocol in self.server.factory.connections if protocol.session.login]
+        self.server.db.write(lambda tx: account.tidy_logins(tx, logins, 30))
+        self.server.advance(0)
+
+    def test_connected_for_long(self) -> None:
+        """Whoever was connected for more than thirty days comes back by the token."""
+        alice = self.server.program("alice")
+        for _ in range(31):
+            self.server.advance(DAY)
+            alice.call(do="ping")
+            self.tidy()
+        alice.cut()
+        self.assertEqual(self.server.connect().code(do="hello", token=alice.welcome["token"]), "ok")
+
+    def test_not_used_for_long(self) -> None:
+        """What nobody used for thirty days resumes nothing, and a day later is not kept either; nor are old counts."""
+        alice = self.server.program("alice")
+        self.server.connect().call(do="login", name="alice", password="Wrong7horse")
+        alice.cut()
+        self.server.advance(30 * DAY + 1)
+        self.assertEqual(self.server.connect().code(do="hello", token=alice.welcome["token"]), "NOT_LOGGED_IN")
+        self.assertEqual(self.server.sql("SELECT count(*) FROM login"), [(1,)])
+        self.server.advance(DAY)
+        self.tidy()
+        self.assertEqual(
+            self.server.sql("SELECT count(*) FROM login UNION ALL SELECT count(*) FROM throttle"), [(0,)] * 2
+        )

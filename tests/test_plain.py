@@ -1281,7 +1281,8 @@ class RefusalTests(Base):
     """Those of issues to come: sealed groups (5), the client (4)."""
     DIALECTS = frozenset({"BAD_LINE", "MID_REUSED", "QUOTA", "TICKET", "FILE_CUT", "CHECKSUM", "DISK_FULL"})
     ACCOUNTS = frozenset({"CODE_NEEDED", "BAD_CODE", "FACTOR", "BY_INVITATION", "BAD_INVITATION"})
-    """tests.test_accounts has them."""
+    CROWDS = frozenset({"FULL", "CROWDED", "SLOW", "IDLE"})
+    """tests.test_accounts and tests.test_crowd have them."""
     """Those that only a program can meet, or a file's connection; tests.test_json and tests.test_files have them."""
 
     def setUp(self) -> None:
@@ -1306,7 +1307,7 @@ class RefusalTests(Base):
             name.removeprefix("test_") for name in dir(self) if name.startswith("test_") and name.isupper() is False
         }
         here = {name for name in here if name.isupper()}
-        self.assertEqual(here | self.DIALECTS | self.ACCOUNTS, CODES.keys() - self.LATER)
+        self.assertEqual(here | self.DIALECTS | self.ACCOUNTS | self.CROWDS, CODES.keys() - self.LATER)
 
     def test_NAME_TAKEN(self) -> None:
         """A group's name that is taken brings two that are free."""
@@ -1584,7 +1585,7 @@ class RefusalTests(Base):
         """What nobody foresaw is logged under the reference that the person is told, and the connection goes on."""
         self.server.sql("DROP TABLE ban")
         [line] = self.alice.type("/ban carol")
-        found = re.fullmatch(r"Something broke here; it is logged as ([0-9a-f]{4})\. Nothing was changed\.", line)
+        found = re.fullmatch(r"Something broke here; it is logged as ([0-9a-f]{8})\. Nothing was changed\.", line)
         assert found is not None
         [line] = self.alice.type("/bans")
         self.assertRegex(line, "^Something broke here")

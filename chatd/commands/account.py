@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from chatd import codes, names, passwords
@@ -21,11 +22,11 @@ from chatd.commands.guessing import (
     is_right,
     is_throttled,
     miss,
-    network,
     seconds,
     wrong,
 )
 from chatd.commands.leaving import close_account
+from chatd.crowd import network
 from chatd.errors import Refusal
 from chatd.model import Account, Ask, Call, Kind, Me, Reply, Turn
 from chatd.rules import Needs
@@ -272,7 +273,11 @@ def guest(tx: Tx, me: Me, name: str | int, client: str = "", **_: Any) -> Reply:
         raise Refusal("LOGGED_IN", name=me.name)
     if not me.settings.guests:
         raise Refusal("NOT_LOGGED_IN")
+    count, until = tx.tries(f"guest:{network(me.address)}")
+    if count >= me.settings.limits.guests_per_hour and not is_exempt(me):
+        raise Refusal("THROTTLED", wait=seconds(until - tx.now))
     folded, key = _free_name(tx, str(name))
+    tx.count_try(f"guest:{network(me.address)}", HOUR, 0.0)
     account = tx.add_account(folded, key, None, "guest")
     reply = _welcome(tx, me, account, str(client), None)
     return reply._replace(fields={**reply.fields, "guest": True})
@@ -290,6 +295,15 @@ def sweep(tx: Tx) -> None:
     """Guests whose instance has died are gone, too."""
     for guest in tx.lost_guests(tx.now - GUEST_MS):
         bow_out(tx, guest)
+
+
+def tidy_logins(tx: Tx, here: Iterable[int], days: int) -> None:
+    """What is connected here is in use, though nobody has resumed it for long; what nobody uses ends. A day more is
+    given, since other instances tell of theirs by the hour.
+    """
+    tx.touch_logins(here)
+    tx.forget_logins(tx.now - (days + 1) * DAY_MS)
+    tx.forget_invitations()
 
 
 def bow_out(tx: Tx, guest: Account, reason: str = "") -> None:

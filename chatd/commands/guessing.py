@@ -6,11 +6,11 @@ database, for all instances together, by name and by address.
 
 from __future__ import annotations
 
-from ipaddress import ip_network
 from typing import TYPE_CHECKING, NamedTuple
 
 from chatd import codes, passwords
 from chatd.command import Slow
+from chatd.crowd import network
 from chatd.errors import Refusal
 from chatd.model import Me
 
@@ -25,11 +25,6 @@ class Checked(NamedTuple):
     right: bool
     against: bytes | None
     better: bytes | None
-
-
-def network(address: str) -> str:
-    """What one person has of addresses: an IPv4 address, or a /64 of IPv6."""
-    return str(ip_network(f"{address}/64", strict=False)) if ":" in address else address
 
 
 def is_exempt(me: Me) -> bool:

@@ -6,6 +6,7 @@ The rule: a password is here only as its bcrypt hash, a token only as its SHA-25
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from chatd.model import Account, Kind, Role
@@ -197,6 +198,16 @@ class AccountWrites(AccountReads, LogWrites, GroupWrites):
             address,
             self.now,
         )
+
+    def touch_logins(self, logins: Iterable[int]) -> None:
+        """These are in use at this moment, though nobody has resumed them."""
+        for login in logins:
+            self._run("UPDATE login SET used = ?2 WHERE id = ?1", login, self.now)
+
+    def forget_logins(self, idle_since: int) -> int:
+        """Logins that were not used since then (ms) are no more, nor counts of tries that are over; how many were."""
+        self._run("DELETE FROM throttle WHERE forget <= ?", self.now)
+        return self._run("DELETE FROM login WHERE used < ?", idle_since)
 
     def use_login(self, login: int, token: str, address: str) -> None:
         """The login goes on; the token before this one is void."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from chatd.texts.words import Fields, Sentence, clock, listed, safe, said, size, times, wait
+from chatd.texts.words import Fields, Sentence, clock, listed, safe, said, size, span, times, wait
 
 
 def refusal(code: str, fields: Fields) -> list[str]:
@@ -161,6 +161,10 @@ REFUSALS: Final[dict[str, Sentence]] = {
     "MID_REUSED": "That mid already stands for something else: {mid}.",
     "STALE": "The group has changed meanwhile; read it again, then repeat.",
     "SECRET_IN_LINE": "Do not type passwords in a command. Use: /login {name}",
+    "FULL": "This server is full. Try again later.",
+    "CROWDED": "Too many connections from your address: {limit:,} at once.",
+    "SLOW": lambda fields: f"Nobody logged in here for {wait(fields['seconds'])}. Connect again.",
+    "IDLE": lambda fields: f"Nothing came from here for {span(fields['seconds'])}. Connect again.",
     "BUSY": "The server cannot write just now. Nothing was changed; try again.",
     "DRAINING": "This server is closing; reconnect.",
     "INTERNAL": "Something broke here; it is logged as {ref}. Nothing was changed.",

@@ -1,0 +1,91 @@
+"""How many connections there may be: in all, from one address, and at the door; and how much may be asked a second.
+
+The rule: whoever is too many is told so in one sentence and let go, and costs nobody who is in anything. Connections
+from the machine itself are not counted by address (unless `limit_loopback`), but they take places like all others.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Final
+
+from chatd.errors import Refusal
+from chatd.limits import Limits
+
+PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+
+
+def network(address: str) -> str:
+    """What one person has of addresses: an IPv4 address, or a /64 of IPv6."""
+    return str(ip_network(f"{address}/64", strict=False)) if ":" in address else address
+
+
+def resident() -> int:
+    """How much memory this process has, in bytes."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
+
+
+class Bucket:
+    """So much at once, then so much a second."""
+
+    __slots__ = ("_left", "_stamp")
+
+    def __init__(self, burst: float, now: float) -> None:
+        self._left = burst
+        self._stamp = now
+
+    def take(self, amount: float, burst: float, rate: float, now: float) -> float:
+        """Take so much, where it is there. Seconds until it will be; 0: it was."""
+        self._left = min(burst, self._left + max(0.0, now - self._stamp) * rate)
+        self._stamp = now
+        if self._left >= amount:
+            self._left -= amount
+            return 0.0
+        return (amount - self._left) / rate
+
+    def spend(self, amount: float, burst: float, rate: float, now: float) -> float:
+        """Take so much, whether it is there or not: it has come already. Seconds until nothing is owed."""
+        self._left = min(burst, self._left + max(0.0, now - self._stamp) * rate) - amount
+        self._stamp = now
+        return max(0.0, -self._left / rate)
+
+    def full(self, burst: float, rate: float, now: float) -> bool:
+        """Whether it is as full as a new one."""
+        return self._left + (now - self._stamp) * rate >= burst
+
+
+class Crowd:
+    """Who is here, by address."""
+
+    def __init__(self, places: int) -> None:
+        """`places`: how many connections this process can have at all (open files)."""
+        self._places = places
+        self._from: Counter[str] = Counter()
+        self.swollen = False
+        """Whether this process has more memory than it should."""
+
+    def weigh(self, limits: Limits) -> None:
+        """Look at this process's memory."""
+        self.swollen = resident() > limits.process_bytes
+
+    def admit(self, address: str, present: int, limits: Limits, *, exempt: bool) -> Refusal | None:
+        """Count somebody who has come as the one after `present` others; why they cannot stay, if they cannot."""
+        if not exempt:
+            self._from[network(address)] += 1
+        if present >= min(limits.connections, self._places) or self.swollen:
+            return Refusal("FULL")
+        if not exempt and self._from[network(address)] > limits.connections_per_address:
+            return Refusal("CROWDED", limit=limits.connections_per_address)
+        return None
+
+    def left(self, address: str, *, exempt: bool) -> None:
+        """Somebody has gone."""
+        if exempt:
+            return
+        key = network(address)
+        self._from[key] -= 1
+        if self._from[key] <= 0:
+            del self._from[key]

@@ -1,0 +1,275 @@
+"""More than there is room for: connections, bytes, calls, memory, silence. Who is too many is told so; others go on."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from chatd import crowd
+from chatd.crowd import Bucket, network
+from tests.live import PASSWORD, TWISTD, LiveTestCase, Lost, free_ports, new_mid
+from tests.memory import ABROAD, BANNER, DOOR, Client, Server, settings
+
+FULL = "This server is full. Try again later."
+
+
+class BucketTests(SynchronousTestCase):
+    """So much at once, then so much a second."""
+
+    def test_take(self) -> None:
+        """What is not there is not taken, and it is said when it will be; a clock that goes back gives nothing."""
+        bucket = Bucket(2.0, 100.0)
+        self.assertEqual([bucket.take(1, 2.0, 0.5, 100.0) for _ in range(3)], [0.0, 0.0, 2.0])
+        self.assertEqual(bucket.take(1, 2.0, 0.5, 90.0), 2.0)
+        self.assertEqual(bucket.take(1, 2.0, 0.5, 92.0), 0.0)
+        self.assertFalse(bucket.full(2.0, 0.5, 95.0))
+        self.assertTrue(bucket.full(2.0, 0.5, 96.0))
+
+    def test_spend(self) -> None:
+        """What has come is taken even if it is not there: it is owed."""
+        bucket = Bucket(100.0, 0.0)
+        self.assertEqual(bucket.spend(50, 100.0, 10.0, 0.0), 0.0)
+        self.assertEqual(bucket.spend(150, 100.0, 10.0, 0.0), 10.0)
+        self.assertEqual(bucket.spend(0, 100.0, 10.0, 10.0), 0.0)
+
+    def test_network(self) -> None:
+        """One person has one address, or a /64 of IPv6."""
+        self.assertEqual(network("203.0.113.7"), "203.0.113.7")
+        self.assertEqual(network("2001:db8::1"), network("2001:db8::ffff:1"))
+        self.assertNotEqual(network("2001:db8::1"), network("2001:db8:0:1::1"))
+
+
+class Base(SynchronousTestCase):
+    """A server in memory."""
+
+    def serve(self, **limits: Any) -> Server:
+        """One with these limits."""
+        server = Server(Path(self.mktemp()), settings=settings(**limits))
+        self.addCleanup(server.stop)
+        return server
+
+
+class PlaceTests(Base):
+    """How many there may be."""
+
+    def test_from_one_address(self) -> None:
+        """One more than may be is told so and let go; other addresses are not concerned, nor is this machine; when one
+        has gone, another may come."""
+        server = self.serve(connections_per_address=2)
+        first, second, third = (server.connect(ABROAD) for _ in range(3))
+        self.assertEqual(third.lines(), ["Too many connections from your address: 2 at once."])
+        self.assertTrue(third.closed)
+        self.assertFalse(second.closed)
+        self.assertFalse(server.connect("203.0.113.8").closed)
+        self.assertFalse(any(server.connect().closed for _ in range(5)))
+        first.lose()
+        third.lose()
+        self.assertFalse(server.connect(ABROAD).closed)
+        self.assertEqual(server.audit.refusals["CROWDED"], 1)
+
+    def test_nothing_is_counted_that_has_gone(self) -> None:
+        """However they come and go, in the end nothing is remembered of them."""
+        server = self.serve(connections_per_address=3)
+        for _ in range(3):
+            clients = [server.connect(f"2001:db8::{number}") for number in range(6)]
+            self.assertEqual([client.closed for client in clients], [False] * 3 + [True] * 3)
+            for client in clients:
+                client.cut()
+        self.assertEqual(server.factory._crowd._from, {})
+
+    def test_in_all(self) -> None:
+        """Past all places everybody is told so, from this machine, too; who is in is not concerned."""
+        server = self.serve(connections=2)
+        alice = server.program("alice")
+        server.connect()
+        late = server.connect()
+        self.assertEqual(late.lines(), [FULL])
+        self.assertTrue(late.closed)
+        self.assertEqual(alice.code(do="whoami"), "ok")
+
+    def test_memory(self) -> None:
+        """A process that has more memory than it should takes nobody until it has less."""
+        server = self.serve(process_bytes=2**26)
+        self.patch(crowd, "resident", lambda: 2**26 + 1)
+        server.advance(10.1)
+        self.assertEqual(server.connect().lines(), [FULL])
+        self.patch(crowd, "resident", lambda: 2**26)
+        server.advance(10.1)
+        self.assertFalse(server.connect().closed)
+
+    def test_its_own_memory(self) -> None:
+        """What the process reads of itself is about what it is."""
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        self.assertTrue(most / 4 < crowd.resident() <= most * 1.1)
+
+    def test_at_the_door(self) -> None:
+        """A crowd that does not log in makes room for whoever comes, the longest waiting first; who is in stays."""
+        server = self.serve(strangers=3)
+        alice = server.program("alice")
+        crowd_ = [server.connect(f"198.51.100.{number}") for number in range(5)]
+        self.assertEqual([client.closed for client in crowd_], [True, True, False, False, False])
+        self.assertEqual(crowd_[0].lines(), [FULL])
+        bob = server.connect("203.0.113.9")
+        self.assertEqual(bob.code(do="register", name="bob", password=PASSWORD), "ok")
+        self.assertEqual(alice.code(do="whoami"), "ok")
+
+    def test_too_slow_at_the_door(self) -> None:
+        """Who does not log in in time is told why, each in their dialect; who logs out has that time again."""
+        server = self.serve(login_seconds=60.0)
+        server.advance(1)
+        person, program, silent = server.connect(), server.connect(), server.connect()
+        gone = server.person("gone")
+        person.type("hello")
+        program.call(do="ping")
+        server.advance(30)
+        gone.type("/logout")
+        server.advance(30.2)
+        words = "Nobody logged in here for 60 s. Connect again."
+        self.assertEqual(person.lines()[-1], words)
+        self.assertEqual(program.objects()[-1]["error"]["code"], "SLOW")
+        self.assertEqual(silent.lines(), [BANNER, DOOR, words])
+        self.assertFalse(gone.closed)
+        server.advance(60)
+        self.assertEqual(gone.lines()[-1], words)
+
+
+class PaceTests(Base):
+    """How fast somebody may ask."""
+
+    def test_over_all_connections(self) -> None:
+        """An account with many connections asks no faster than by a few; other accounts are not concerned."""
+        server = self.serve(lines_burst=10, calls_burst=25, calls_per_second=1.0)
+        server.program("alice", ABROAD)
+        clients = [server.resume("alice", address=ABROAD) for _ in range(5)]
+        bob = server.program("bob", "203.0.113.8")
+        server.advance(60)
+        codes = [client.code(do="whoami") for client in clients for _ in range(8)]
+        self.assertEqual((codes.count("ok"), codes.count("RATE")), (25, 15))
+        self.assertEqual(bob.code(do="whoami"), "ok")
+        server.advance(1.1)
+        self.assertEqual(clients[0].code(do="whoami"), "ok")
+        server.advance(60)
+        self.assertEqual(server.instance.buckets, {})
+
+    def test_bytes(self) -> None:
+        """Past the rate a connection is not read for a while, and nothing is lost; this machine is exempt."""
+        server = self.serve(bytes_burst=65_536, bytes_per_second=65_536.0)
+        alice = server.program("alice", ABROAD)
+        alice.call(do="create", room="#ops")
+        line = json.dumps({"id": 7, "do": "say", "room": "#ops", "text": "x" * 3_900, "mid": "m"}).encode() + b"\n"
+        for _ in range(20):
+            alice.send(line.replace(b'"m"', b'"%s"' % new_mid().encode()))
+        answered = sum("re" in each for each in alice.events())
+        self.assertLess(answered, 20)
+        self.assertEqual(alice.transport.producerState, "paused")
+        server.advance(2)
+        self.assertEqual(alice.transport.producerState, "producing")
+        self.assertEqual(answered + sum("re" in each for each in alice.events()), 20)
+        home = server.program("home")
+        home.send(b" " * 65_536 * 4 + b"\n")
+        self.assertEqual(home.transport.producerState, "producing")
+
+    def test_bytes_and_lines_that_wait(self) -> None:
+        """A connection that is held for its bytes and for its lines is read again when neither holds it."""
+        server = self.serve(bytes_burst=65_536, bytes_per_second=65_536.0, waiting_lines=2)
+        alice = server.program("alice", ABROAD)
+        server.readers.hold()
+        alice.send(b'{"id":1,"do":"whoami"}\n' * 5 + b" " * 80_000)
+        self.assertEqual(alice.transport.producerState, "paused")
+        server.advance(5)
+        self.assertEqual(alice.transport.producerState, "paused")
+        server.readers.release()
+        server.advance(0)
+        self.assertEqual(alice.transport.producerState, "producing")
+        self.assertEqual(sum(each.get("re") == 1 for each in alice.objects()), 5)
+
+    def test_long_lines_that_wait(self) -> None:
+        """Few lines that are long are as many as are kept: a connection holds no more than waiting_bytes and a line."""
+        server = self.serve(waiting_bytes=100_000)
+        alice = server.program("alice")
+        alice.call(do="create", room="#ops")
+        server.readers.hold()
+        for _ in range(20):
+            alice.send(b'{"id":1,"do":"search","room":"#ops","words":"' + b"x" * 30_000 + b'"}\n')
+        kept = sum(len(line) for line in alice.protocol.session._queue)
+        self.assertLess(kept, 200_000)
+        self.assertEqual(alice.transport.producerState, "paused")
+        server.readers.release()
+        server.advance(0)
+        self.assertEqual(sum(each.get("re") == 1 for each in alice.objects()), 20)
+
+    def test_guests(self) -> None:
+        """So many guests an hour come from one address."""
+        server = self.serve(guests_per_hour=2)
+        server.factory.reload(replace(server.instance.settings, guests=True))
+        codes = [server.connect(ABROAD).code(do="guest", name=f"guest{number}") for number in range(3)]
+        self.assertEqual(codes, ["ok", "ok", "THROTTLED"])
+
+
+class SilenceTests(Base):
+    """Nothing comes."""
+
+    def test_idle(self) -> None:
+        """A connection from which nothing came for so long is ended, with the reason; one word keeps it."""
+        server = self.serve(idle_seconds=3_600.0)
+        alice, bob = server.program("alice"), server.person("bob")
+        bob.lines()
+        server.advance(3_000)
+        alice.call(do="ping")
+        server.advance(620)
+        self.assertEqual(bob.lines(), ["Nothing came from here for 1h. Connect again."])
+        self.assertTrue(bob.closed)
+        self.assertEqual(alice.code(do="whoami"), "ok")
+
+    def test_never(self) -> None:
+        """0 is never."""
+        server = self.serve(idle_seconds=0.0)
+        alice = server.program("alice")
+        server.advance(10_000_000)
+        self.assertFalse(alice.closed)
+
+
+class LiveTests(LiveTestCase):
+    """Real sockets, of which there are not enough."""
+
+    async def test_no_open_files_left(self) -> None:
+        """Where a process may open few files, who comes too late is told so; who is in goes on; and it heals."""
+        port = free_ports()
+        words = ("chatd", "--data", os.fspath(self.data), "--config", os.fspath(self.config))
+        listen = f"tcp:{port}:interface=127.0.0.1"
+        program = self.run_program(
+            "/bin/sh", "-c", 'ulimit -n 160; exec "$@"', "sh", *TWISTD, *words, "--listen", listen
+        )
+        await program.prints("^chatd ready on ")
+        alice = await self.person(port, "alice")
+        await alice.call("create", room="#ops")
+        crowd_ = [await self.plain(port) for _ in range(80)]
+        late = [client for client in crowd_ if not await self._stays(client)]
+        self.assertGreater(len(late), 20)
+        self.assertEqual({line for client in late for line in client.lines}, {FULL})
+        for _ in range(10):
+            await alice.call("say", room="#ops", text="still here", mid=new_mid())
+        for client in crowd_:
+            client.close()
+            await client.end()
+        await self.eventually(lambda: self._comes(port), "a place")
+        self.assertNotIn("Traceback", "\n".join(program.lines))
+
+    async def _stays(self, client: Client | Any) -> bool:
+        client.send("/ping here")
+        await client.until(lambda: client.lines and (client.gone or "pong here" in client.lines[-1]), "an answer")
+        return not client.gone
+
+    async def _comes(self, port: int) -> bool:
+        client = await self.client(port)
+        try:
+            await client.call("ping", token="t")
+        except Lost:
+            return False
+        return True
