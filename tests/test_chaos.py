@@ -178,7 +178,7 @@ class MisfortuneTests(LiveTestCase):
         while not is_frozen(node.program.pid):
             pass
         copy = self.folder / "copy"
-        shutil.copytree(disk, copy, ignore=shutil.ignore_patterns("*.look", "*.sock"))
+        shutil.copytree(disk, copy, ignore=shutil.ignore_patterns("run"))
         node.cont()
         self.assertEqual(await node.term(), 0)
         self.assertEqual([str(fault) for fault in examine(copy, talkers)][:20], [])

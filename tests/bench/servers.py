@@ -258,6 +258,6 @@ def cluster(nodes: int, *, dialect: str = "plain") -> Iterator[Server]:
     with folder() as where:
         command = [path, "-n", "--pidfile=", "chatd-cluster", "--nodes", str(nodes), "--port", str(port)]
         command += ["--data", str(where / "data")]
-        says, log, price = f"front door :{port}, {nodes} nodes", where / "out", {"CHATD_ACCOUNTS_BCRYPT_COST": "4"}
+        says, log, price = f"front door :{port}, {nodes} node", where / "out", {"CHATD_ACCOUNTS_BCRYPT_COST": "4"}
         with running(f"chatd × {nodes}", dialect, port, command, log=log, says=says, env=price) as server:
             yield server
