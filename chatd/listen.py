@@ -5,6 +5,8 @@
     ssl:8443:privateKey=key.pem:certKey=cert.pem:extraCertChain=chain.pem
     haproxy:tcp:8001:interface=127.0.0.1    a PROXY header, then clear text
     haproxy:ssl:8001:interface=127.0.0.1    a PROXY header, then TLS: how a proxy passes TLS through
+    systemd:domain=INET:index=0             a socket that systemd holds, clear text (haproxy: may stand before it)
+    ssl:systemd=0                           the same, with TLS
     unix:/run/chatd/chatd.sock:mode=660     and whatever else Twisted knows
 
 The rule: a string is either understood in full or refused, before anything listens. The header precedes TLS on the
@@ -13,6 +15,7 @@ wire, so TLS goes around the endpoint that reads it.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterable
 from ipaddress import ip_address
 from pathlib import Path
@@ -22,12 +25,13 @@ from twisted.internet.endpoints import quoteStringArgument, serverFromString, wr
 
 from chatd.limits import Limits
 from chatd.proxy import LOOPBACK, ProxyEndpoint, unmapped
+from chatd.systemd import inherited
 
 BACKLOG: Final = 4096
 """Connections that the kernel holds for us until they are accepted. Twisted's 50 are full at once when all clients of
 a server that died come back: measured, of 4,000 behind HAProxy up to 150 were turned away."""
 BACKLOG_PLACES: Final = {"tcp": 3, "tcp6": 2, "unix": 3}  # where an endpoint string may name another
-TLS_WORDS: Final = ("port", "privateKey", "certKey", "extraCertChain", "interface", "backlog")
+TLS_WORDS: Final = ("port", "privateKey", "certKey", "extraCertChain", "interface", "backlog", "systemd")
 
 
 class Files(NamedTuple):
@@ -73,16 +77,32 @@ def _read_tls(description: str, proxied: bool, args: list[str], options: dict[st
     unknown = [*(given.keys() - set(TLS_WORDS)), *args[3:]]
     if unknown:
         raise ValueError(f"{description}: ssl: takes {', '.join(TLS_WORDS)}, not {unknown[0]}")
+    if "systemd" in given:
+        inner = _held(description, given)
+        return Place(proxied, _files(given), inner)
     if not given.get("port", "").isdecimal() or int(given["port"]) > 65_535:
         raise ValueError(f"{description}: ssl: wants a port, as in ssl:8443")
     if not given.get("backlog", "1").isdecimal():
         raise ValueError(f"{description}: backlog is a number")
     if ("certKey" in given or "extraCertChain" in given) and "privateKey" not in given:
         raise ValueError(f"{description}: a certificate needs its privateKey=")
-    key, certificate, chain = (Path(given[word]) if given.get(word) else None for word in TLS_WORDS[1:4])
     interface = quoteStringArgument(given.get("interface", ""))
     inner = f"tcp:{given['port']}:interface={interface}:backlog={given.get('backlog', BACKLOG)}"
-    return Place(proxied, Files(key, certificate or key, chain), inner)
+    return Place(proxied, _files(given), inner)
+
+
+def _files(given: dict[str, str]) -> Files:
+    key, certificate, chain = (Path(given[word]) if given.get(word) else None for word in TLS_WORDS[1:4])
+    return Files(key, certificate or key, chain)
+
+
+def _held(description: str, given: dict[str, str]) -> str:
+    """Twisted's string for a socket that systemd holds, which it wants to be told the family of."""
+    if not given["systemd"].isdecimal() or {"port", "interface", "backlog"} & given.keys():
+        raise ValueError(f"{description}: systemd= is the number of a socket that systemd holds, and the only place")
+    held = inherited(int(given["systemd"]))
+    family = "INET" if held is None else socket.AddressFamily(held[0]).name.removeprefix("AF_")
+    return f"systemd:domain={family}:index={given['systemd']}"
 
 
 def _ask_twisted(description: str, reactor: Any, inner: str) -> Any:
@@ -124,6 +144,9 @@ def is_clear_text_off_loopback(description: str) -> bool:
     kind = args[0].lower()
     if kind in {"ssl", "tls", "unix"}:
         return False
+    if kind == "systemd":
+        index = options.get("index", "")
+        return _crosses_a_network(inherited(int(index)) if index.isdecimal() else None)
     if kind not in {"tcp", "tcp6"}:
         return True
     place = 2 if kind == "tcp" else 3  # tcp:PORT:INTERFACE:BACKLOG, tcp6:PORT:BACKLOG:INTERFACE
@@ -134,6 +157,16 @@ def is_clear_text_off_loopback(description: str) -> bool:
         return not ip_address(unmapped(interface)).is_loopback
     except ValueError:
         return True
+
+
+def _crosses_a_network(held: tuple[int, object] | None) -> bool:
+    """Whether a socket of this family and address is reached from elsewhere; in doubt, yes."""
+    if held is None:
+        return True
+    family, address = held
+    if family == socket.AF_UNIX:
+        return False
+    return not (isinstance(address, tuple) and ip_address(unmapped(str(address[0]))).is_loopback)
 
 
 def _with_backlog(description: str) -> str:

@@ -28,7 +28,7 @@ from twisted.python import usage
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
-from chatd import __version__, commands  # noqa: F401  (the table fills)
+from chatd import __version__, commands, systemd  # noqa: F401  (the table fills)
 from chatd.audit import Audit, log_to
 from chatd.blobs import FOLDER, Blobs
 from chatd.command import Settings
@@ -291,6 +291,8 @@ class ChatService(Service):
         self._metrics_port: Any = None
         self._certificates: dict[Files, Certificate] = {}
         self._sweeping = LoopingCall(self._sweep)
+        self._alive = LoopingCall(systemd.notify, "WATCHDOG=1")
+        self._alive.clock = reactor
         self._sweeping.clock = reactor
         self._tidying = LoopingCall(self._tidy)
         self._tidying.clock = reactor
@@ -461,7 +463,10 @@ class ChatService(Service):
         gc.set_threshold(100_000, 20, 100)
         for pin in dict.fromkeys(each.pin for each in self._certificates.values()):
             print(f"TLS certificate, SHA-256: {pin}", file=sys.__stdout__)
-        print(self._greeting(), file=sys.__stdout__, flush=True)
+        greeting = self._greeting()
+        print(greeting, file=sys.__stdout__, flush=True)
+        if systemd.notify("READY=1", f"STATUS={greeting}") and (seconds := systemd.watched_seconds()):
+            self._alive.start(seconds)
 
     def _stop(self) -> None:
         """End; to be asked again while it drains changes nothing."""
@@ -533,7 +538,8 @@ class ChatService(Service):
     def stopService(self) -> Any:
         """Drain: accept nobody, work off what was accepted, tell everybody, lose nothing."""
         super().stopService()  # type: ignore[no-untyped-call]
-        for sweeping in (self._sweeping, self._tidying, self._sweeping_files):
+        systemd.notify("STOPPING=1", "STATUS=draining")
+        for sweeping in (self._alive, self._sweeping, self._tidying, self._sweeping_files):
             if sweeping.running:
                 sweeping.stop()
         yield gatherResults([maybeDeferred(port.stopListening) for port in self._ports])

@@ -123,13 +123,24 @@ class Waiting:
 class Program(Waiting):
     """One real process: what it prints, line by line (stdout and stderr as they come), and how it ends."""
 
-    def __init__(self, argv: Sequence[str], env: Mapping[str, str], cwd: Path | str | None = None) -> None:
+    def __init__(
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        cwd: Path | str | None = None,
+        held: Sequence[int] = (),
+    ) -> None:
         super().__init__()
         self.lines: list[str] = []
         self.status: int | None = None
         """The exit status; the negative signal number of one that was killed; None while it runs."""
         self._transport: Any = reactor.spawnProcess(
-            _Pipes(self), argv[0], list(argv), env=dict(env), path=None if cwd is None else os.fspath(cwd)
+            _Pipes(self),
+            argv[0],
+            list(argv),
+            env=dict(env),
+            path=None if cwd is None else os.fspath(cwd),
+            childFDs={0: "w", 1: "r", 2: "r"} | dict(enumerate(held, 3)),
         )
         self.pid: int = self._transport.pid
 
@@ -516,9 +527,11 @@ class LiveTestCase(unittest.TestCase):
         env[MARK] = self.mark
         return env
 
-    def run_program(self, *argv: str, cwd: Path | str | None = None, **environment: str) -> Program:
-        """Start a program."""
-        program = Program(argv, self.environment() | environment, cwd)
+    def run_program(
+        self, *argv: str, cwd: Path | str | None = None, held: Sequence[int] = (), **environment: str
+    ) -> Program:
+        """Start a program. `held`: descriptors that it inherits, as 3, 4 …"""
+        program = Program(argv, self.environment() | environment, cwd, held)
         self.programs.append(program)
         return program
 
