@@ -25,6 +25,7 @@ CODES: Final[dict[str, frozenset[str]]] = {
         "BY_INVITATION": "",
         "BAD_INVITATION": "",
         "NOT_LOGGED_IN": "",
+        "GUESTS_ONLY": "name",  # an account has the name it has
         "LOGGED_IN": "name",  # /login or /register by somebody who is in already
         # whom and where
         "NO_USER": "name near",  # near: the closest existing name, or ""

@@ -26,12 +26,14 @@ from twisted.python.failure import Failure
 from chatd.errors import Refusal
 from chatd.meter import SECONDS, Histogram
 from chatd.model import Event, Kind, Room
-from chatd.routing import FOLDING, RANKING, Ear, Key, Routing, bereft, entering, leaving, ranked, room_of
+from chatd.routing import FOLDING, RANKING, Ear, Key, Routing, entering, leaving, other_end, ranked, room_of
 from chatd.store import ReadTx
 from chatd.store.database import TAIL, Committed, Database
 
 PERSONAL: Final = FOLDING | RANKING | {"door", "banned", "unbanned", "asked", "denied", "logged_out", "deleted", "file"}
 """Kinds that are delivered one by one, since somebody named in them may see them differently."""
+EACH: Final = frozenset({"renamed", "nick"})
+"""Kinds that each session is shown by itself."""
 PAGE: Final = 500
 """How many events a session that is behind reads at once."""
 AT_ONCE: Final = 4 << 20
@@ -224,7 +226,7 @@ class Feed:
                             dirty.append(ear)
                         ear.out += parts
                     continue
-                if personal and (key[2] or ear.account in named or first.kind == "renamed"):
+                if personal and (key[2] or ear.account in named or first.kind in EACH):
                     mine = b"".join(ear.render(run.events, room, ear.account, is_current(ear, first)))
                 elif typed is not None and ear in typed:
                     own = () if ear.echo else typed[ear]
@@ -361,8 +363,8 @@ class Feed:
                 if account == ear.account and first.room not in rooms:
                     rooms[first.room] = room_of(first, account)
             if (room := rooms.get(first.room)) is not None:
-                if first.kind == "left" and room.kind is Kind.DIRECT and first.by != ear.account:
-                    room = rooms[first.room] = bereft(room)
+                if first.kind in ("left", "nick") and room.kind is Kind.DIRECT and first.by != ear.account:
+                    room = rooms[first.room] = other_end(room, first)
                 if first.kind in PERSONAL or ear.picky:
                     data = b"".join(ear.render(run.events, room, ear.account, is_current(ear, first)))
                 else:

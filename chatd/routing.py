@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from chatd.model import DELETED, Event, Kind, Role, Room
 
 FOLDING: Final = frozenset(
-    {"created", "joined", "left", "removed", "closed", "direct", "renamed", "registered", "deleted"}
+    {"created", "joined", "left", "removed", "closed", "direct", "renamed", "registered", "deleted", "nick"}
 )
 """Kinds that change who hears what, or under which name."""
 RANKING: Final = frozenset({"promoted", "demoted", "transferred", "inherited"})
@@ -160,8 +160,8 @@ class Routing:
             self.guests.add(event.by)
         elif event.kind == "deleted":
             self.guests.discard(event.by)
-        elif event.kind == "left":
-            self._bereave(event)
+        elif event.kind in ("left", "nick"):
+            self._other_end(event)
         for account in entering(event):
             person = self._people.get(account)
             if person is not None and person.room(event.room) is None:
@@ -172,12 +172,12 @@ class Routing:
                     came.append((ear, room))
         return came
 
-    def _bereave(self, event: Event) -> None:
-        """The account at the other end of a conversation of two is no more: it has no name from this very event on."""
+    def _other_end(self, event: Event) -> None:
+        """The account at the other end of a conversation of two is no more, or has another name, from this event on."""
         for shape in self._routes.get(event.room, {}).values():
             for ear in shape.ears:
                 if ear.account != event.by and shape.room.kind is Kind.DIRECT:
-                    shape.room = bereft(shape.room)
+                    shape.room = other_end(shape.room, event)
                     self._people[ear.account].put(shape.room)
 
     def leave(self, event: Event) -> list[tuple[Ear, Room]]:
@@ -299,9 +299,9 @@ def leaving(event: Event) -> tuple[int, ...]:
     return ()
 
 
-def bereft(room: Room) -> Room:
-    """A conversation of two whose other end is no more."""
-    return room._replace(name=f"@{DELETED}")
+def other_end(room: Room, event: Event) -> Room:
+    """A conversation of two whose other end is no more, or has another name."""
+    return room._replace(name=f"@{event.text if event.kind == 'nick' else DELETED}")
 
 
 def ranked(room: Room, event: Event, account: int) -> Room:

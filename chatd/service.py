@@ -33,6 +33,7 @@ from chatd.audit import Audit, log_to
 from chatd.blobs import FOLDER, Blobs
 from chatd.command import Settings
 from chatd.commands import account
+from chatd.commands import guests as guest_commands
 from chatd.config import Config, ConfigError, load
 from chatd.ctl.listen import Control
 from chatd.errors import Refusal
@@ -505,7 +506,7 @@ class ChatService(Service):
 
     def _sweep(self) -> Deferred[None]:
         """See out the guests whose instance has died."""
-        return self.db.write(account.sweep).addErrback(lambda failure: None)
+        return self.db.write(guest_commands.sweep).addErrback(lambda failure: None)
 
     def _sweep_files(self) -> Deferred[None]:
         """See out what nobody wants to keep."""

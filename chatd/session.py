@@ -780,6 +780,9 @@ class Session:
         assert self.dialect is not None
         if events[0].kind == "asked" and self.focused and events[0].seq <= self._told:
             return [b""] * len(events)
+        if events[0].kind == "nick" and events[0].by == self.account and viewer == self.account:
+            self.name = events[0].text or self.name
+            self._me = None
         if events[0].kind in ENDING:
             self._dismissed(events[0])
         lines = self.dialect.events(events, room, viewer, current)

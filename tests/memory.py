@@ -351,6 +351,16 @@ class Server:
         assert self.sql("PRAGMA foreign_key_check") == []
         assert self.sql("PRAGMA integrity_check") == [("ok",)]
 
+    def kill(self) -> None:
+        """End without a word, as a process does that is killed."""
+        for call in (self.peers._beats, self.peers._cursors, self.factory._sweeping):
+            if call.running:
+                call.stop()
+        for other in self.others:
+            other.others.remove(self)
+        self.peers._socket.close()
+        self.db.close()
+
 
 def instances(data: Path, count: int = 2, settings: Settings | None = None) -> list[Server]:
     """Several instances on one file, which wake each other."""

@@ -161,7 +161,7 @@ class FactorTests(Base):
         client.send(
             f"CAP REQ sasl\r\nNICK alice\r\nUSER a 0 * a\r\nAUTHENTICATE PLAIN\r\nAUTHENTICATE {blob}\r\n".encode()
         )
-        self.assertRegex(client.lines()[-1], " 904 alice :A code of your second factor is needed; IRC clients cannot")
+        self.assertRegex(client.lines()[-1], " 904 alice :A code of your second factor is needed. IRC clients cannot")
         client = self.server.connect()
         client.send(f"PASS alice:{PASSWORD}\r\nNICK alice\r\nUSER a 0 * a\r\n".encode())
         self.assertTrue(any(" 464 " in line and "second factor" in line for line in client.lines()))

@@ -113,6 +113,7 @@ TYPED: dict[str, list[tuple[str, dict[str, Any], str | None]]] = {
     "unban": [("/unban bob", {"user": "bob"}, None)],
     "marker": [("/marker #ops", {}, "#ops"), ("/marker 17", {"time": "17"}, None)],
     "monitor": [("/monitor bob carol", {"people": ["bob", "carol"]}, None), ("/monitor", {}, None)],
+    "nick": [("/nick flora", {"name": "flora"}, None)],
     "typing": [("/typing #ops", {}, "#ops")],
     "vanish": [("/vanish good bye", {"reason": "good bye"}, None)],
     "watch": [("/watch", {}, None)],

@@ -158,6 +158,7 @@ class Tables(SynchronousTestCase):
             "`renamed`": ("renamed", "#ops", {"text": "#dev", "data": {"was": "#ops"}}),
             "`door`": ("door", "#ops", {"data": {"door": "open"}}),
             "`file`": ("file", "#ops", {"text": "meow", "data": {"file": 17, "name": "cat.png", "size": 2_100_000}}),
+            "`nick`": ("nick", "#ops", {"text": "flora", "data": {"was": "alice"}}),
             "`retention`": ("retention", "#ops", {"data": {"seconds": 2_592_000, "lines": None}}),
             "`asked`, in your inbox": ("asked", "", {"data": {"name": "#ops", "room": 7}}),
             "`denied`, in your inbox": ("denied", "", {"text": "not now", "data": {"name": "#ops", "room": 7}}),
@@ -310,6 +311,7 @@ class Story:
         dave = self._connect()
         dave("guest", name="dave")
         dave("join", room="#dave")
+        dave("nick", name="david")
         alice("door", room="#new", door="open")
         dave("join", room="#new")
         dave("vanish", reason="bye")

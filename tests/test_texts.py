@@ -58,7 +58,15 @@ REFUSALS: dict[str, list[tuple[dict[str, Any], list[str]]]] = {
         ({"wait": 40}, ["Too many tries. Wait 40 s."]),
         ({"wait": 3_540}, ["Too many tries. Wait 59 min."]),
     ],
-    "CODE_NEEDED": [({"uri": ""}, ["A code of your second factor is needed; IRC clients cannot give one."])],
+    "CODE_NEEDED": [
+        (
+            {"uri": ""},
+            [
+                "A code of your second factor is needed.",
+                "IRC clients cannot give one: they log in by certificate, /cert.",
+            ],
+        )
+    ],
     "BAD_CODE": [({"left": 2}, ["Wrong code. 2 tries left."]), ({"left": 0}, ["Wrong code."])],
     "FACTOR": [
         ({"on": True}, ["A second factor is on already.", "/totp off"]),
@@ -72,6 +80,7 @@ REFUSALS: dict[str, list[tuple[dict[str, Any], list[str]]]] = {
     "IDLE": [({"seconds": 604_800.0}, ["Nothing came from here for 7d. Connect again."])],
     "REG_CLOSED": [({}, ["This server takes no new accounts."])],
     "NOT_LOGGED_IN": [({}, ["Log in first: /login or /register."])],
+    "GUESTS_ONLY": [({"name": "alice"}, ["You are alice: only guests change their name."])],
     "LOGGED_IN": [({"name": "alice"}, ["You are alice. /logout first."])],
     "NO_USER": [
         ({"name": "bbo", "near": "bob"}, ["No such person: bbo. Did you mean bob?"]),
@@ -214,6 +223,7 @@ EVENTS: list[tuple[Event, str, str]] = [
         "You were banned from #ops by alice: why",
     ),
     (happened("banned", text="why"), "alice banned bob from #ops: why", "alice banned bob from #ops: why"),
+    (happened("nick", text="flora", data={"was": "alice"}), "alice is now flora.", "alice is now flora."),
     (happened("unbanned"), "alice lifted the ban of bob from #ops.", "alice lifted the ban of bob from #ops."),
     (happened("promoted"), "alice made bob an admin of #ops.", "alice made you an admin of #ops."),
     (happened("demoted"), "bob is no longer an admin of #ops (alice).", "You are no longer an admin of #ops (alice)."),

@@ -4,7 +4,7 @@ The rule: an operation is synchronous and runs inside the transaction; it checks
 dialect, no SQL, no clock and no socket. Importing this package fills the table.
 """
 
-from chatd.commands import account, certificates, factor, files, groups, info, membership, now, retention, talk
+from chatd.commands import account, certificates, factor, files, groups, guests, info, membership, now, retention, talk
 
 __all__ = [
     "account",
@@ -12,6 +12,7 @@ __all__ = [
     "factor",
     "files",
     "groups",
+    "guests",
     "info",
     "membership",
     "now",

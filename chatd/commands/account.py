@@ -40,8 +40,6 @@ PEOPLE: Final = 50
 """How many people a login is told of; programs ask for more."""
 HOUR: Final = 3600.0
 DAY_MS: Final = 86_400_000
-GUEST_MS: Final = 15_000
-"""How long after coming a guest may not be said to be connected."""
 
 
 def arrival(tx: ReadTx, account: Account, settings: Settings) -> dict[str, Any]:
@@ -89,7 +87,7 @@ def arrival(tx: ReadTx, account: Account, settings: Settings) -> dict[str, Any]:
 # -- registering ------------------------------------------------------------------------------------------------------
 
 
-def _free_name(tx: ReadTx, typed: str) -> tuple[str, str]:
+def free_name(tx: ReadTx, typed: str) -> tuple[str, str]:
     """The folded name and its look-alike key, if nobody has it."""
     name = names.fold_account(typed)
     key = names.skeleton(name)
@@ -126,7 +124,7 @@ def _prepare_register(
         _invitation(tx, str(code))
     if not name:
         return Ask("name", "register.name", {})
-    folded = _free_name(tx, str(name))[0]
+    folded = free_name(tx, str(name))[0]
     policy = me.settings.policy
     if not password:
         return Ask("password", "register.password", {"policy": _policy(me)}, secret=True)
@@ -177,12 +175,12 @@ def register(
     """Make an account. The password is asked for and never shown; so is an invitation, where one is needed."""
     _may_register(tx, me)
     invitation = _invitation(tx, str(code)) if me.settings.registration == "invited" else 0
-    folded, key = _free_name(tx, str(name))
+    folded, key = free_name(tx, str(name))
     account = tx.add_account(folded, key, slow)
     if invitation:
         tx.use_invitation(invitation)
     tx.count_try(f"reg:{network(me.address)}", HOUR, 0.0)
-    return _welcome(tx, me, account, str(client), since, later=bool(later))
+    return welcome(tx, me, account, str(client), since, later=bool(later))
 
 
 # -- logging in -------------------------------------------------------------------------------------------------------
@@ -243,7 +241,7 @@ def login(
     tx.forget_tries(f"name:{folded}")
     if slow.better is not None:
         tx.set_password(known.account.id, slow.better)
-    return _welcome(tx, me, known.account, str(client), since, later=bool(later))
+    return welcome(tx, me, known.account, str(client), since, later=bool(later))
 
 
 def _since(value: Any) -> int | None:
@@ -255,7 +253,7 @@ def _since(value: Any) -> int | None:
     return value
 
 
-def _welcome(tx: Tx, me: Me, account: Account, client: str, since: Any, *, later: bool = False) -> Reply:
+def welcome(tx: Tx, me: Me, account: Account, client: str, since: Any, *, later: bool = False) -> Reply:
     """A device is in: its token, who there is, which groups, and what was missed. `later`: it has the token only, and
     comes in with it once it has said all it has to say.
     """
@@ -266,37 +264,6 @@ def _welcome(tx: Tx, me: Me, account: Account, client: str, since: Any, *, later
     return Reply("welcome", {"token": token}, Turn(account=account, login=login, since=_since(since)))
 
 
-@command("/guest <name>", needs=Needs.NOTHING, topic="", after=arrival, optional=("client",))
-def guest(tx: Tx, me: Me, name: str | int, client: str = "", **_: Any) -> Reply:
-    """Come in without an account, under a name that is yours until you go (programs; where the server allows it)."""
-    if me.account:
-        raise Refusal("LOGGED_IN", name=me.name)
-    if not me.settings.guests:
-        raise Refusal("NOT_LOGGED_IN")
-    count, until = tx.tries(f"guest:{network(me.address)}")
-    if count >= me.settings.limits.guests_per_hour and not is_exempt(me):
-        raise Refusal("THROTTLED", wait=seconds(until - tx.now))
-    folded, key = _free_name(tx, str(name))
-    tx.count_try(f"guest:{network(me.address)}", HOUR, 0.0)
-    account = tx.add_account(folded, key, None, "guest")
-    reply = _welcome(tx, me, account, str(client), None)
-    return reply._replace(fields={**reply.fields, "guest": True})
-
-
-@command("/vanish [reason...]", topic="")
-def vanish(tx: Tx, me: Me, reason: str = "") -> Reply:
-    """What becomes of a guest who has gone: out of every group, and the name is free again."""
-    if tx.kind_of(me.account) == "guest" and tx.account_by_id(me.account) is not None:
-        bow_out(tx, Account(me.account, me.name), reason[: me.settings.limits.reason_characters])
-    return Reply("done", {})
-
-
-def sweep(tx: Tx) -> None:
-    """Guests whose instance has died are gone, too."""
-    for guest in tx.lost_guests(tx.now - GUEST_MS):
-        bow_out(tx, guest)
-
-
 def tidy_logins(tx: Tx, here: Iterable[int], days: int) -> None:
     """What is connected here is in use, though nobody has resumed it for long; what nobody uses ends. A day more is
     given, since other instances tell of theirs by the hour.
@@ -304,12 +271,6 @@ def tidy_logins(tx: Tx, here: Iterable[int], days: int) -> None:
     tx.touch_logins(here)
     tx.forget_logins(tx.now - (days + 1) * DAY_MS)
     tx.forget_invitations()
-
-
-def bow_out(tx: Tx, guest: Account, reason: str = "") -> None:
-    """A guest is here no more. The name stands in the event, since the account will not have it any longer."""
-    close_account(tx, guest.id, reason=reason, was=guest.name)
-    tx.free_name(guest.id)
 
 
 @command(

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from chatd.command import command
-from chatd.commands.account import _welcome, arrival
+from chatd.commands.account import arrival, welcome
 from chatd.errors import Refusal
 from chatd.model import Me, Reply
 from chatd.rules import Needs
@@ -73,4 +73,4 @@ def external(
     account = tx.certified(me.certificate)
     if account is None or (name and str(name).lower() != account.name):
         raise Refusal("BAD_CERTIFICATE", why="unknown", name=me.certificate)
-    return _welcome(tx, me, account, str(client), since, later=bool(later))
+    return welcome(tx, me, account, str(client), since, later=bool(later))

@@ -183,6 +183,10 @@ class AccountWrites(AccountReads, LogWrites, GroupWrites):
         self._run("DELETE FROM factor WHERE account = ?", account)
         self._run("DELETE FROM recovery WHERE account = ?", account)
 
+    def rename_account(self, account: int, name: str, skeleton: str) -> None:
+        """A guest goes by another name, and the one before can be had again."""
+        self._run("UPDATE account SET name = ?, skeleton = ? WHERE id = ?", name, skeleton, account)
+
     def free_name(self, account: int) -> None:
         """A guest has gone: the name, and what looks like it, can be had again."""
         self._run("UPDATE account SET skeleton = ?2 WHERE id = ?1", account, f"guest {account}")

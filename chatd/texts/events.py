@@ -11,7 +11,7 @@ from chatd.texts.files import on_file
 from chatd.texts.rooms import DOORS
 from chatd.texts.words import BLANK, BREAK, CLOSED, SEALED, UNSAFE, because, clean, kept, minute
 
-PERSONAL: Final = frozenset({"joined", "left", "removed", "promoted", "demoted", "closed", "file"})
+PERSONAL: Final = frozenset({"joined", "left", "removed", "promoted", "demoted", "closed", "file", "nick"})
 """Kinds of events whose text differs for the one who did it or to whom it was done."""
 
 
@@ -106,6 +106,11 @@ def _on_renamed(event: Event, room: str, viewer: int, current: bool) -> list[str
     return [f"{event.by_name} renamed {clean(str(was))} to {clean(event.text or '')}."]
 
 
+def _on_nick(event: Event, room: str, viewer: int, current: bool) -> list[str]:
+    was = clean(str((event.data or {}).get("was", "")))
+    return [] if event.by == viewer else [f"{was} is now {clean(event.text or '')}."]
+
+
 def _on_door(event: Event, room: str, viewer: int, current: bool) -> list[str]:
     door = str((event.data or {}).get("door", ""))
     return [f"{event.by_name} set the door of {room} to {clean(door)} ({DOORS.get(door, '?')})."]
@@ -143,6 +148,7 @@ EVENTS: Final[dict[str, Callable[[Event, str, int, bool], list[str]]]] = {
     "topic": _on_topic,
     "renamed": _on_renamed,
     "door": _on_door,
+    "nick": _on_nick,
     "closed": _on_closed,
     "asked": _on_asked,
     "denied": _on_denied,

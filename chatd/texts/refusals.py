@@ -105,7 +105,9 @@ REFUSALS: Final[dict[str, Sentence]] = {
     "BAD_LOGIN": _bad_login,
     "BAD_CERTIFICATE": lambda fields: _CERTIFICATE.get(fields["why"], _CERTIFICATE["unknown"]).format_map(fields),
     "THROTTLED": lambda fields: f"Too many tries. Wait {wait(fields['wait'])}.",
-    "CODE_NEEDED": "A code of your second factor is needed; IRC clients cannot give one.",
+    "CODE_NEEDED": (
+        "A code of your second factor is needed.\nIRC clients cannot give one: they log in by certificate, /cert."
+    ),
     "BAD_CODE": _bad_code,
     "FACTOR": lambda fields: (
         "A second factor is on already.\n/totp off" if fields["on"] else "You have no second factor.\n/totp on"
@@ -114,6 +116,7 @@ REFUSALS: Final[dict[str, Sentence]] = {
     "BAD_INVITATION": "That invitation is used up, over, or mistyped.",
     "REG_CLOSED": "This server takes no new accounts.",
     "NOT_LOGGED_IN": "Log in first: /login or /register.",
+    "GUESTS_ONLY": "You are {name}: only guests change their name.",
     "LOGGED_IN": "You are {name}. /logout first.",
     "NO_USER": lambda fields: f"No such person: {fields['name']}.{_near(fields)}",
     "NO_GROUP": _no_group,

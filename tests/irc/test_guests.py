@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from chatd.command import Settings
+from chatd.commands.guests import sweep
 from chatd.model import Door
 from tests.irc.talk import Irc, IrcTestCase, serve
-from tests.memory import PASSWORD, Server
+from tests.memory import PASSWORD, Server, instances
 
 
 class GuestTests(IrcTestCase):
@@ -34,12 +36,69 @@ class GuestTests(IrcTestCase):
         self.assertEqual(emil.say("JOIN #x")[0], ":emil!emil@chatd JOIN #x * :emil")
         dora.say("PRIVMSG #x :hi")
         self.assertEqual(emil.lines(), [":dora!dora@chatd PRIVMSG #x :hi"])
-        self.assertEqual(emil.say("NICK dora")[0].split()[1], "447")
         self.assertEqual(dora.say("QUIT :bye"), ["ERROR :Closing link: (bye)"])
         self.assertEqual(emil.lines(), [":dora!dora@chatd QUIT :bye", ":chatd MODE #x +o emil"])
         self.guest("dora")
         emil.client.cut()
         self.assertEqual(self.guest("emil").say("LIST")[1:], [":chatd 323 emil :End of /LIST"])
+
+    def test_nick(self) -> None:
+        """A guest goes by another name: everybody who shares a room with it is told once, and writes to it by that."""
+        dora, emil, fritz = self.guest("dora"), self.guest("emil", "batch", "labeled-response"), self.guest("fritz")
+        json = self.server.resume("alice")
+        for room in ("#x", "#y"):
+            dora.say(f"JOIN {room}")
+            emil.say(f"JOIN {room}")
+            json.call(do="join", room=room)
+        emil.say("PRIVMSG dora :hi")
+        dora.say("PRIVMSG alice :hello"), dora.lines(), json.events()
+        fritz.say("MONITOR + emil,flora")
+        for name, number in (("fritz", "433"), ("alice", "433"), ("a b", "432"), ("", "431")):
+            self.assertEqual(emil.say(f"NICK :{name}")[0].split()[1], number, name)
+        self.assertEqual(emil.say("@label=1 NICK Flora"), ["@label=1 :emil!emil@chatd NICK flora"])
+        self.assertEqual(dora.lines(), [":emil!emil@chatd NICK flora"])
+        events = [found for found in json.events() if found["ev"] == "nick"]
+        self.assertEqual([(found["room"], found["text"], found["data"]["was"]) for found in events],
+                         [("#x", "flora", "emil"), ("#y", "flora", "emil")])  # fmt: skip
+        self.assertEqual(dora.say("PRIVMSG flora :still?"), [])
+        self.assertEqual(emil.lines(), [":dora!dora@chatd PRIVMSG flora :still?"])
+        self.assertEqual(emil.say("PRIVMSG #x :yes"), [])
+        self.assertEqual(dora.lines(), [":flora!flora@chatd PRIVMSG #x :yes"])
+        self.assertEqual(emil.say("NAMES #x")[0], ":chatd 353 flora = #x :@dora alice flora")
+        self.server.advance(0.3)
+        self.server.advance(0.3)
+        self.assertEqual(fritz.lines(), [":chatd 731 fritz :emil", ":chatd 730 fritz :flora!flora@chatd"])
+        self.guest("emil")
+        self.assertEqual(emil.say("QUIT"), ["ERROR :Closing link: (bye)"])
+        self.assertEqual(dora.lines(), [":flora!flora@chatd QUIT :Gone"] * 2)
+        self.assertEqual(json.code(do="nick", name="other"), "GUESTS_ONLY")
+
+    def test_those_of_a_dead_instance(self) -> None:
+        """An instance that is killed takes its guests with it: another one sees them out, and their names are free."""
+        folder = Path(self.mktemp())
+        chosen = Settings(bcrypt_cost=4, guests=True, default_door=Door.OPEN)
+        one, two = instances(folder, settings=chosen)
+        self.addCleanup(two.stop)
+        for server, name in ((one, "dora"), (two, "emil")):
+            client = Irc(server)
+            client.say(f"NICK {name}", f"USER {name} 0 * :{name}", "JOIN #x")
+        client.lines()
+        one.kill()
+
+        def later() -> None:
+            for _ in range(20):
+                two.advance(1)
+            two.db.write(sweep)
+            two.advance(0)
+
+        later()
+        self.assertEqual(client.lines(), [":dora!dora@chatd QUIT :Gone", ":chatd MODE #x +o emil"])
+        self.assertEqual(client.say("NAMES #x")[0], ":chatd 353 emil = #x :@emil")
+        again = Irc(two)
+        self.assertIn(":chatd 001 dora :Welcome to chatd, dora", again.say("NICK dora", "USER d 0 * :d"))
+        later()
+        self.assertEqual(client.lines(), [])
+        self.assertEqual(again.say("PING x"), [":chatd PONG chatd :x"])
 
     def test_names(self) -> None:
         """An account's name is not a guest's, nor another guest's."""

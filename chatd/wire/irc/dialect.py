@@ -26,7 +26,7 @@ from chatd.wire.irc.line import LINE, TAGS, Line, dump, parse
 FIRST: Final = frozenset({b"CAP", b"NICK", b"PASS", b"USER", b"QUIT"})
 """What the first line begins with where the dialect is this one."""
 ECHOED: Final = frozenset(
-    {"join", "leave", "kick", "topic", "promote", "demote", "transfer", "ban", "unban", "door", "rename"}
+    {"join", "leave", "kick", "topic", "promote", "demote", "transfer", "ban", "unban", "door", "rename", "nick"}
 )
 """Calls whose answer is the event that they make, seen by the one who made it."""
 SPOKEN: Final = frozenset({"say", "msg"})
@@ -70,6 +70,7 @@ class Irc:
         "nick",
         "password",
         "registered",
+        "renamed",
         "sasl",
         "secure",
         "settings",
@@ -107,6 +108,7 @@ class Irc:
         self.guests: Collection[int] = ()
         self.secure = self.certified = False
         self.told = self.entering = 0
+        self.renamed: tuple[int, str | None] = (0, None)
         self.wants: list[Call] = []
 
     # -- what others are told of it -----------------------------------------------------------------------------------

@@ -210,6 +210,17 @@ def _on_file(irc: Irc, event: Event, room: Room, viewer: int) -> list[Line]:
     return [irc.line(f"NOTICE {target} :{texts.offered(event, '/msg chatd get')}", source=nick_of(event.by_name))]
 
 
+def _on_nick(irc: Irc, event: Event, room: Room, viewer: int) -> list[Line]:
+    """A client is told once, in however many groups the two are."""
+    if irc.renamed == (event.by, event.text):
+        return []
+    irc.renamed = (event.by, event.text)
+    name = event.text or event.by_name
+    if viewer == event.by:
+        irc.nick = name
+    return [irc.line(f"NICK {name}", source=str(_data(event).get("was", "")))]
+
+
 def _on_told(irc: Irc, event: Event, room: Room, viewer: int) -> list[Line]:
     return [irc.told_by_service(text) for text in texts.event(event, room.name, viewer, False)]
 
@@ -229,6 +240,7 @@ LIVE: Final[dict[str, Callable[[Irc, Event, Room, int], list[Line]]]] = {
     "door": _on_door,
     "topic": _on_topic,
     "renamed": _on_renamed,
+    "nick": _on_nick,
     "asked": _on_told,
     "denied": _on_told,
     "file": _on_file,

@@ -95,8 +95,11 @@ def nick(irc: Irc, asked: Asked, params: list[str]) -> list[Call]:
         irc.numeric(asked, "431", [], "No nickname given")
         return []
     if irc.registered:
-        if wanted.lower() != irc.nick:
-            irc.numeric(asked, "447", [], f"You are {irc.nick}: a nick here is the name of an account")
+        if wanted.lower() == irc.nick:
+            return []
+        if irc.census.get("guest"):
+            return [Call("nick", {"name": wanted})]
+        irc.numeric(asked, "447", [], f"You are {irc.nick}: a nick here is the name of an account")
         return []
     if not re.fullmatch(r"[^\s:#&*?!@,$\x00-\x1f][^\s*?!@,\x00-\x1f]*", wanted):
         irc.numeric(asked, "432", [wanted], "Erroneous nickname")
@@ -198,7 +201,7 @@ def _external(irc: Irc, asked: Asked, held: str) -> list[Call]:
 
 @verb("REGISTER", 3, early=True)
 def register(irc: Irc, asked: Asked, params: list[str]) -> list[Call]:
-    """draft/account-registration. We keep no addresses: what is given as one is not looked at."""
+    """draft/account-registration. We keep no addresses: in their place stands the invitation, where one is needed."""
     name = irc.nick if params[0] == "*" else params[0]
     if irc.registered or irc.token:
         irc.fail(asked, "ALREADY_AUTHENTICATED", [name or "*"], "You have an account already.")
@@ -207,7 +210,10 @@ def register(irc: Irc, asked: Asked, params: list[str]) -> list[Call]:
         irc.fail(asked, "NEED_NICK", ["*"], "Say NICK first.")
         return []
     asked.params = [name, *params[1:]]
-    return [Call("register", {"name": name, "password": params[2], "client": "irc", "later": "yes"})]
+    args = {"name": name, "password": params[2], "client": "irc", "later": "yes"}
+    if irc.settings.registration == "invited" and params[1] != "*":
+        args["code"] = params[1]
+    return [Call("register", args)]
 
 
 @verb("VERIFY", 2, early=True)
