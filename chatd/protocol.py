@@ -84,6 +84,10 @@ class ChatProtocol(Protocol):
         secure = hasattr(transport, "getPeerCertificate") or hasattr(transport, "came_by_tls")
         limits = instance.settings.limits
         self.session = Session(instance, self, address, secure=secure, exempt=exempt)
+        if hasattr(transport, "setTcpNoDelay"):
+            # What there is goes out in one piece a turn already. A reader who acknowledges late, as HAProxy and telnet
+            # do, must not hold back the next piece for 40 ms (Nagle's algorithm, RFC 896).
+            transport.setTcpNoDelay(True)
         if isinstance(transport, tcp.Connection):
             self._socket = transport.socket
         if not loopback:
