@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import re
+import shlex
+import shutil
 import sqlite3
 import tarfile
 from pathlib import Path
@@ -12,9 +14,11 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from chatd.ctl import main
 from chatd.ctl.main import parser
 from chatd.texts import chatctl as lines
 from tests.ctl import Operator, Ran
+from tests.live import ROOT
 from tests.memory import PASSWORD, Server
 
 
@@ -308,3 +312,36 @@ class CheckTests(SynchronousTestCase):
     def test_every_sentence(self) -> None:
         """Every kind of fault has a sentence, and all are met by these tests or those of files."""
         self.assertEqual(lines.FAULTS.keys(), {*DAMAGE, "integrity", "differs"})
+
+
+class DocumentedTests(SynchronousTestCase):
+    """docs/operations.md."""
+
+    def test_every_command_works(self) -> None:
+        """What stands there to be typed, in its order, does what it says: on a server with one user, bob not yet there,
+        and the backup restored on an empty host."""
+        base = Path(self.mktemp())
+        data = base / "chat"
+        chatctl = Operator(data)
+        chatctl("initdb")
+        text = (ROOT / "docs" / "operations.md").read_text("utf-8")
+        lines = re.findall(r"^    chatctl (--data .*)$", text, re.MULTILINE)
+        self.assertGreater(len(lines), 14)
+        for line in lines:
+            words = shlex.split(line)
+            self.assertEqual(words[:2], ["--data", "/srv/chat"], line)
+            words = [word.replace("/srv/backup", str(base)) for word in words[2:]]
+            if words[0] == "restore":
+                shutil.rmtree(data)
+            ran = chatctl(*words)
+            self.assertEqual(ran.status, 3 if words[0] == "status" else 0, (line, ran))
+        self.assertEqual(chatctl("check").status, 0)
+        verbs = {line.split()[2] for line in lines}
+        self.assertEqual(verbs, {"status", "initdb", "check", "user", "invite", "backup", "restore"})
+
+    def test_every_status(self) -> None:
+        """The statuses in the table are those that there are."""
+        text = (ROOT / "docs" / "operations.md").read_text("utf-8")
+        table = text[text.index("| status | means |") :].split("\n\n")[0]
+        listed = [int(number) for number in re.findall(r"^\| (\d) \|", table, re.MULTILINE)]
+        self.assertEqual(listed, sorted({main.DONE, main.REFUSED, main.USAGE, main.STOPPED, main.BUSY}))

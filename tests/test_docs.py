@@ -11,7 +11,6 @@ import base64
 import hashlib
 import json
 import re
-import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import fields, replace
@@ -485,22 +484,6 @@ class Operations(SynchronousTestCase):
         """Every event of the log is explained, and no other."""
         named = {coded(row[0])[0].split()[0] for row in rows(OPERATIONS, "line")}
         self.assertEqual(named, set(texts.AUDIT))
-
-    def test_backup_while_it_runs(self) -> None:
-        """A copy made by SQLite's backup while the server runs is sound and holds what was said before."""
-        server = Server(Path(self.mktemp()))
-        alice = server.person("alice")
-        alice.type("/join #ops")
-        alice.type("before")
-        copy = sqlite3.connect(self.mktemp())
-        running = sqlite3.connect(server.data / "chatd.sqlite")
-        running.backup(copy)
-        running.close()
-        alice.type("after")
-        self.assertEqual(copy.execute("PRAGMA integrity_check").fetchall(), [("ok",)])
-        self.assertEqual(copy.execute("SELECT text FROM event WHERE kind = 'say'").fetchall(), [("before",)])
-        copy.close()
-        server.stop()
 
 
 def _options(source: Any) -> list[Any]:
