@@ -151,6 +151,11 @@ class Transport(StringTransport):
     """
 
     bufferSize = 65536
+    prompt = False
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """Whether what is written leaves at once."""
+        self.prompt = enabled
 
     def __init__(self, address: str, closed: Callable[[Exception], None], more: Callable[[], None]) -> None:
         super().__init__(peerAddress=IPv4Address("TCP", address, 54321), lenient=True)
