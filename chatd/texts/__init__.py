@@ -16,7 +16,7 @@ from chatd.texts.prompts import DOOR, DOOR_AGAIN, PROMPTS, prompt
 from chatd.texts.refusals import REFUSALS, refusal
 from chatd.texts.replies import REPLIES, past, reply
 from chatd.texts.rooms import DOORS
-from chatd.texts.words import BLANK, CLOSED, SEALED, Fields, Sentence, clean, clock, stamp
+from chatd.texts.words import BLANK, CLOSED, SEALED, Fields, Sentence, clean, clock, size, stamp
 
 __all__ = [
     "AUDIT",
@@ -58,5 +58,6 @@ __all__ = [
     "refusal",
     "reply",
     "sent",
+    "size",
     "stamp",
 ]

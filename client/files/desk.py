@@ -265,7 +265,7 @@ class Files:
         except Lost:
             raise Failed(sentences.NOT_NOW) from None
         record = self.wanted(about, folder)
-        name, size = clean(record["name"]), progress.size(record["size"])
+        name, size = clean(record["name"]), texts.size(record["size"])
         if not fields.get("confirmed"):
             question = ""
             if self.stranger(about["by_id"], about["room_id"]):
@@ -366,7 +366,7 @@ class Files:
             fetching.drop(self, record)
             self._over(transfer, record, None, [sentences.not_fetched(transfer.name, str(error))])
         else:
-            self.chat.notice(sentences.saved(transfer.name, progress.size(record["size"]), clean(str(where))))
+            self.chat.notice(sentences.saved(transfer.name, texts.size(record["size"]), clean(str(where))))
             self._over(transfer, record, where, [])
 
     def _over(self, transfer: Transfer, record: dict[str, Any], where: Path | None, fault: Iterable[str]) -> None:

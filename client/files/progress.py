@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
+from chatd import texts
 from client import formatting
 
 BAR: Final = 12
@@ -41,15 +42,6 @@ class Meter:
         return (self._seen[-1][1] - done) / max(now - at, 0.001)
 
 
-def size(amount: float) -> str:
-    """As the server writes it: a million bytes is a MB.
-
-    >>> size(2_100_000), size(1_234_567_890)
-    ('2.1 MB', '1,234.6 MB')
-    """
-    return f"{amount / 1_000_000:,.1f} MB"
-
-
 def left(seconds: float) -> str:
     """Seconds as a clock has them.
 
@@ -74,7 +66,7 @@ def line(name: str, done: int, total: int, rate: float, columns: int, number: in
     full = int(share * BAR)
     bar = "=" * BAR if full == BAR else f"{'=' * full}>{' ' * (BAR - full - 1)}"
     time = left((total - done) / rate) if rate > 0 else "-:--"
-    rest = f" {size(total)}  [{bar}] {int(share * 100)} %  {size(rate)}/s  {time}"
+    rest = f" {texts.size(total)}  [{bar}] {int(share * 100)} %  {texts.size(rate)}/s  {time}"
     if number:
         rest += f"  /cancel {number}"
     if len(rest) + len(KEEP_TYPING) + min(formatting.width(name), LONGEST_NAME) < columns:

@@ -68,12 +68,12 @@ class Terminal:
 
     async def type(self, text: str) -> None:
         """Type this, and Enter."""
-        await self._do("send-keys", "-t", "t", "-l", text)
+        await self._do("send-keys", "-t", "t", "-l", "--", text)
         await self.keys("Enter")
 
     async def letters(self, text: str) -> None:
         """Type this."""
-        await self._do("send-keys", "-t", "t", "-l", text)
+        await self._do("send-keys", "-t", "t", "-l", "--", text)
 
     async def paste(self, text: str) -> None:
         """Paste this, bracketed."""

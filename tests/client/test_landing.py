@@ -182,7 +182,7 @@ class ProgressTests(SynchronousTestCase):
             progress.line("trip.png", 1_281_000, 2_100_000, 3_100_000.0, 80),
             "trip.png 2.1 MB  [=======>    ] 61 %  3.1 MB/s  0:01    (keep typing)",
         )
-        self.assertIn("[>           ] 0 %  0.0 MB/s  -:--", progress.line("a", 0, 10, 0.0, 80))
+        self.assertIn("[>           ] 0 %  0 bytes/s  -:--", progress.line("a", 0, 10, 0.0, 80))
         self.assertIn("[============] 100 %", progress.line("a", 10, 10, 1.0, 80))
         self.assertIn("[============] 100 %", progress.line("a", 0, 0, 1.0, 80))
 

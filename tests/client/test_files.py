@@ -1,0 +1,322 @@
+"""Files between real `chat`s: through cuts, kills and another node, with hostile names, and as a person sees it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import shutil
+import signal
+import socket
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from PIL import Image
+from twisted.internet.threads import deferToThread
+
+from tests.chaos.nodes import node_pids
+from tests.client.live import ClientTestCase
+from tests.client.relay import Relay
+from tests.live import JsonClient, free_ports, needs, new_mid
+
+
+def put(port: int, ticket: str, body: bytes) -> bytes:
+    """Redeem an upload's ticket; the server's last line."""
+    with socket.create_connection(("127.0.0.1", port), 30) as raw:
+        lines = raw.makefile("rb")
+        raw.sendall(f"RAW {ticket}\n".encode())
+        lines.readline()
+        raw.sendall(body)
+        return lines.readline()
+
+
+class FilesTestCase(ClientTestCase):
+    """What these tests share."""
+
+    def relay(self, to: int, after: Iterable[int] = ()) -> Relay:
+        """A cable to the server on this port."""
+        relay = Relay(to, after)
+        self.addCleanup(relay.close)
+        return relay
+
+    def file(self, name: str, size: int) -> tuple[Path, str]:
+        """A file of so many bytes, and its hash."""
+        body = random.Random(size).randbytes(size)
+        path = self.folder / name
+        path.write_bytes(body)
+        return path.resolve(), hashlib.sha256(body).hexdigest()
+
+    def hash_of(self, path: Path) -> str:
+        """The hash of a file."""
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+
+    def room(self) -> Path:
+        """A folder to fetch into."""
+        return Path(tempfile.mkdtemp(dir=self.folder)).resolve()
+
+    async def offered(
+        self, who: JsonClient, port: int, room: int | str, name: str, body: bytes, type_: str = ""
+    ) -> int:
+        """Somebody sends a file of this name; its number."""
+        answer = await who.call(
+            "upload",
+            room=room,
+            name=name,
+            size=len(body),
+            digest=hashlib.sha256(body).hexdigest(),
+            type=type_ or "application/octet-stream",
+            mid=new_mid(),
+        )
+        said = await deferToThread(put, port, answer["ticket"], body)
+        self.assertIn(b'"seq"', said)
+        number: int = answer["file"]
+        return number
+
+
+class CutTests(FilesTestCase):
+    """Connections that end."""
+
+    timeout = 300
+
+    async def test_twenty_cuts(self) -> None:
+        """Up and down through twenty cuts each: the same hash, each byte carried about once, nothing left behind."""
+        server = await self.server()
+        luck = random.Random(5)
+        relay = self.relay(server.port, [luck.randrange(50_000, 500_000) for _ in range(20)])
+        await self.registered("bob", relay.port, "#ops")
+        path, digest = self.file("trip.bin", 12_000_000)
+        code, printed = await self.script(f"chat --profile bob send --file '{path}' '#ops' caption")
+        self.assertEqual((code, printed), (0, []))
+        self.assertEqual(relay.cuts, 20)
+        starts = relay.starts
+        self.assertEqual(len(starts), 21)
+        self.assertEqual(starts, sorted(starts))
+        self.assertLess(relay.carried, 12_000_000 + 21 * 4_000_000)
+        relay.cuts, relay.starts, relay.carried = 0, [], 0
+        relay.after = iter([luck.randrange(50_000, 500_000) for _ in range(20)])
+        folder = self.room()
+        code, printed = await self.script(f"chat --profile bob get 1 '{folder}'")
+        self.assertEqual((code, printed), (0, [str(folder / "trip.bin")]))
+        self.assertEqual((relay.cuts, len(relay.starts)), (20, 21))
+        self.assertEqual(self.hash_of(folder / "trip.bin"), digest)
+        self.assertEqual(os.listdir(folder), ["trip.bin"])
+        self.assertEqual(list((self.folder / "chats" / "bob").glob("files/*")), [])
+
+    async def test_nodes_and_clients_are_killed(self) -> None:
+        """kill -9 of the nodes behind HAProxy, then of `chat`, in the middle, both ways: the rest goes by another node
+        and by the same command given again, and not from the beginning."""
+        needs("haproxy")
+        port = free_ports(3)
+        self.data = Path(tempfile.mkdtemp())  # the path of HAProxy's socket must be short
+        self.addCleanup(shutil.rmtree, self.data)
+        cluster = self.twistd(
+            *("chatd-cluster", "--nodes", "2", "--port", str(port)),
+            *("--data", os.fspath(self.data), "--config", os.fspath(self.config)),
+        )
+        await cluster.prints("^front door ")
+        relay = self.relay(port)
+        await self.registered("bob", relay.port, "#ops")
+        path, digest = self.file("trip.bin", 30_000_000)
+        folder = self.room()
+        for words in (("send", "--file", str(path), "#ops"), ("get", "1", str(folder))):
+            relay.starts = []
+            relay.hold = 9_000_000
+            program = self.chat("--profile", "bob", *words, "--wait", "60")
+            await relay.until(lambda: relay.held, "the first nine million bytes")
+            relay.hold = 9_000_000
+            for pid in node_pids(self.data).values():
+                os.kill(pid, signal.SIGKILL)
+            for held in list(relay.held):
+                held.end()
+            await relay.until(lambda: len(relay.starts) > 1 and relay.held, "the next nine million", 60)
+            program.kill9()
+            await program.end()
+            for held in list(relay.held):
+                held.end()
+            program = self.chat("--profile", "bob", *words, "--wait", "60")
+            self.assertEqual(await program.end(60), 0, program.told())
+            self.assertEqual(relay.starts[0], 0)
+            self.assertGreater(relay.starts[1], 1_000_000)
+            self.assertGreater(relay.starts[-1], relay.starts[1])
+        self.assertEqual(self.hash_of(folder / "trip.bin"), digest)
+        self.assertEqual(os.listdir(folder), ["trip.bin"])
+        listed = await self.script("printf '/files\\n' | chat --profile bob --plain")
+        self.assertEqual(sum("trip.bin" in line for line in listed[1] if " sent to " not in line), 1, listed)
+        cluster.term()
+
+
+class NameTests(FilesTestCase):
+    """What others call their files, and who they are."""
+
+    async def test_hostile_names(self) -> None:
+        """Whatever a name says, the file lands in the folder, under a harmless name, over nothing."""
+        server = await self.server()
+        await self.registered("bob", server.port, "#ops")
+        await self.script("printf '/door open\\n' | chat --profile bob --plain")
+        mallory = await self.person(server.port, "mallory")
+        await mallory.call("join", room="#ops")
+        folder = self.room()
+        (folder / "cat.png").write_bytes(b"mine")
+        names = ["../../../../../../../../tmp/evil", "/etc/passwd", "cat.png", "..", "nul", "-rf", ".bashrc",
+                 "x" * 300 + ".png", "a\x1b[2J\nb.png", "C:\\temp\\x.exe"]  # fmt: skip
+        numbers = [await self.offered(mallory, server.port, "#ops", name, name.encode()) for name in names]
+        code, printed = await self.script(
+            f"cd '{folder}'; for n in {' '.join(map(str, numbers))}; do chat --profile bob get $n || exit 9; done"
+        )
+        self.assertEqual(code, 0, printed)
+        kept = ["evil", "passwd", "cat (1).png", "file", "_nul", "_rf", "bashrc", "x" * 176 + ".png", "a_[2J_b.png",
+                "x.exe"]  # fmt: skip
+        self.assertEqual(sorted(os.listdir(folder)), sorted([*kept, "cat.png"]))
+        for name, where in zip(names, kept, strict=True):
+            self.assertEqual((folder / where).read_bytes(), name.encode())
+        self.assertEqual((folder / "cat.png").read_bytes(), b"mine")
+
+    async def test_strangers_and_large_files(self) -> None:
+        """A file of somebody to whom I have never written is asked about; after an answer of mine it is not."""
+        server = await self.server()
+        await self.registered("bob", server.port)
+        carol = await self.person(server.port, "carol")
+        room = (await carol.call("dm", user="bob"))["room_id"]
+        number = await self.offered(carol, server.port, room, "gift.txt", b"for you")
+        folder = self.room()
+        code, printed = await self.script(
+            f"printf '%s\\n' '/get {number} {folder}' n '@carol who are you?' '/get {number} {folder}' "
+            "| chat --profile bob --plain"
+        )
+        text = "\n".join(printed)
+        self.assertEqual(code, 0, text)
+        self.assertIn("You have never written to carol. Fetch gift.txt (7 bytes)? [y/N] Not done.", text)
+        self.assertIn(f"gift.txt 7 bytes saved as {folder}/gift.txt", text)
+        self.assertEqual((folder / "gift.txt").read_bytes(), b"for you")
+
+    async def test_what_cannot_be_sent(self) -> None:
+        """No file, a folder, a device, what is no picture, a number that is none: a sentence, an exit code, no more."""
+        server = await self.server()
+        await self.registered("bob", server.port, "#ops")
+        broken = self.folder / "broken.png"
+        broken.write_bytes(b"\x89PNG\r\n\x1a\nnonsense")
+        _, printed = await self.script(
+            f"""
+            cd '{self.folder.resolve()}'
+            printf '%s\\n' '/send nothing.txt' '/send /tmp' '/send /dev/zero' '/image broken.png x' '/image' '' \\
+                '/get 99' '/get' '/cancel' '/get 99 /nowhere' | chat --profile bob --plain
+            chat --profile bob send --file nothing.txt '#ops'; echo "code $?"
+            chat --profile bob send --file broken.png '#nowhere'; echo "code $?"
+            chat --profile bob get 99; echo "code $?"
+            """
+        )
+        text = "\n".join(printed)
+        for wanted in (
+            "Not sent: nothing.txt: no such file or directory.",
+            "Not sent: tmp: is a folder.",
+            "Not sent: zero: no ordinary file.",
+            "broken.png is no picture: broken",
+            "Path to image: ",
+            "No such file: 99.",
+            "Usage: /get <file> [folder]",
+            "Nothing is on its way.",
+        ):
+            self.assertIn(wanted, text)
+        self.assertEqual([line for line in printed if line.startswith("code")], ["code 2", "code 4", "code 4"], text)
+
+
+class ScreenTests(FilesTestCase):
+    """As a person sees it, at 80×24."""
+
+    async def test_progress_and_cancel(self) -> None:
+        """A line of progress while typing goes on; /cancel ends it, and the server keeps nothing."""
+        server = await self.server()
+        relay = self.relay(server.port)
+        await self.registered("bob", relay.port, "#ops")
+        path, _ = self.file("trip.bin", 20_000_000)
+        relay.hold = 10_000_000
+        bob = await self.terminal("--profile", "bob")
+        await bob.shows("#ops(admin)", "online")
+        await bob.type(f"/send {path}")
+        await bob.shows("trip.bin 20.0 MB  [====", "%", "MB/s", "(keep typing)")
+        await bob.type("still here")
+        await bob.shows("bob: still here  +", "trip.bin 20.0 MB  [====")
+        await bob.type("/cancel")
+        screen = await bob.shows("trip.bin: stopped.")
+        self.assertNotIn("[====", screen)
+        await bob.type("/files")
+        await bob.shows("No files in #ops.")
+
+    async def test_several_and_quit(self) -> None:
+        """Two at once have a line each and a number to cancel; /quit says what is not through, and it goes on."""
+        server = await self.server()
+        relay = self.relay(server.port)
+        await self.registered("bob", relay.port, "#ops")
+        one, digest = self.file("one.bin", 20_000_000)
+        two, _ = self.file("two.bin", 21_000_000)
+        bob = await self.terminal("--profile", "bob")
+        await bob.shows("#ops(admin)", "online")
+        for path in (one, two):
+            relay.hold = 10_000_000
+            await bob.type(f"/send {path}")
+            await bob.shows(f"{path.name} 2", "[====")
+        await bob.shows("/cancel 1", "/cancel 2")
+        await bob.type("/cancel 2")
+        await bob.shows("two.bin: stopped.")
+        await bob.type("/quit")
+        await bob.shows("Bye.", "one.bin: not through yet; it goes on next time.")
+        again = await self.terminal("--profile", "bob")
+        await again.shows("one.bin 20.0 MB sent to #ops (file 1)")
+        folder = self.room()
+        await again.type(f"/get 1 {folder}")
+        await again.shows("one.bin 20.0 MB saved as")
+        self.assertEqual(self.hash_of(folder / "one.bin"), digest)
+        self.assertGreater(relay.starts[-2], 0)
+
+    async def test_pictures(self) -> None:
+        """A picture is drawn in half blocks at both ends, the original arrives as it is; -1 asks for one (row 14)."""
+        server = await self.server()
+        await self.registered("bob", server.port, "#ops")
+        await self.script("printf '/door open\\n' | chat --profile bob --plain")
+        await self.registered("alice", server.port)
+        await self.script("printf '/join #ops\\n' | chat --profile alice --plain")
+        path = self.folder / "a cat.png"
+        Image.radial_gradient("L").convert("RGB").save(path)
+        bob = await self.terminal("--profile", "bob")
+        alice = await self.terminal("--profile", "alice")
+        await bob.shows("#ops(admin)", "online")
+        await alice.shows("#ops", "online")
+        await bob.type(f"/image {path.resolve()} asleep again")
+        await bob.shows("a cat.png 12.0 kB sent to #ops (file 1): asleep again", "▀▀▀▀▀▀▀▀")
+        await alice.shows("<bob> a cat.png", "(file 1: /get 1): asleep again", "▀▀▀▀▀▀▀▀")
+        self.assertIn("\x1b[38;5;", await alice.screen(raw=True))
+        folder = self.room()
+        await alice.type(f"/get 1 {folder}")
+        await alice.shows("saved as", "a cat.png")
+        self.assertEqual((folder / "a cat.png").read_bytes(), path.read_bytes())
+        await bob.type("@#@ENTER A PERSONAL CHAT@#@")
+        await bob.shows("To whom?")
+        await bob.type("alice")
+        await bob.shows("@alice")
+        await bob.type("-1")
+        await bob.shows("Path to image:")
+        await bob.type(str(path.resolve()))
+        await bob.shows("sent to @alice (file 2)")
+        await bob.type("-1")
+        await bob.shows("bob: -1  +")
+
+    async def test_pasted_as_a_file(self) -> None:
+        """Many pasted lines go as a file, with f."""
+        server = await self.server()
+        await self.registered("bob", server.port, "#ops")
+        bob = await self.terminal("--profile", "bob")
+        await bob.shows("#ops(admin)", "online")
+        await bob.paste("one\ntwo\nthree")
+        await bob.shows("Paste 3 lines? [y]es [f]ile [n]o")
+        await bob.letters("f")
+        await bob.shows("paste-", ".txt 13 bytes sent to #ops (file 1)")
+        folder = self.room()
+        code, printed = await self.script(f"chat --profile bob get 1 '{folder}'")
+        self.assertEqual(code, 6, printed)
+        await bob.type("/quit")
+        await bob.shows("Bye.")
+        code, printed = await self.script(f"chat --profile bob get 1 '{folder}'")
+        self.assertEqual(code, 0, printed)
+        self.assertEqual(Path(printed[0]).read_text(), "one\ntwo\nthree")
+        self.assertEqual(list((self.folder / "chats" / "bob").glob("files/*")), [])
