@@ -64,7 +64,7 @@ class Courier:
         self.ask = ask
         self.now = now
         self.tell = tell
-        self._rooms: dict[int, Room] = {}
+        self._rooms: dict[int, tuple[int, Room]] = {}
 
     # -- what must be known -------------------------------------------------------------------------------------------
 
@@ -96,7 +96,6 @@ class Courier:
     def _learned(self, account: int, raws: Sequence[bytes], *, whole: bool = False) -> None:
         with self.keys.book.atomic():
             news = self.keys.learn_whole(account, raws) if whole else self.keys.learn(account, raws)
-        self._rooms.clear()
         for item in news:
             self.tell(item)
 
@@ -142,8 +141,9 @@ class Courier:
 
         @raise Refused: the server's refusal.
         """
-        if not fresh and number in self._rooms:
-            return self._rooms[number]
+        version, known = self._rooms.get(number, (-1, None))
+        if not fresh and known is not None and version == self.keys.version:
+            return known
         answer = await self.ask({"do": "recipients", "room": number})
         members = [member for member in answer["members"] if member["manifest"]]
         if strangers := [m["account"] for m in members if self.keys.person(m["account"]) is None]:
@@ -168,7 +168,8 @@ class Courier:
         )
         for account, warn in why.items():
             self.tell(Note(warn, number, account))
-        found = self._rooms[number] = Room(number, own_id, log, direct, ends, without, why)
+        found = Room(number, own_id, log, direct, ends, without, why)
+        self._rooms[number] = self.keys.version, found
         return found
 
     async def _head(self, room: int, member: Mapping[str, Any]) -> None:
@@ -319,7 +320,10 @@ class Courier:
             kept = self.keys.book.get("sent", str(mid))
             if kept is None or not kept["seq"]:
                 continue
-            room = await self.room(kept["room"], fresh=True)
+            try:
+                room = await self.room(kept["room"], fresh=True)
+            except (Refused, Unsent):
+                continue  # I am not in there any more, or what the server shows of it is not right
             mine = [other.device.id for other in room.ends]
             post = self.sealing.again(str(mid), end, mine, self.now())
             if post is not None:

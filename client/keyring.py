@@ -36,6 +36,8 @@ class Keyring:
         with book.atomic():
             self.own = OwnDevice(book)
         self.ratchets = Ratchets(book, self.own)
+        self.version = 0
+        """Grows with whatever is newly believed of anybody."""
         self._people: dict[int, Person] = {}
         book.when_undone(self._people.clear)
 
@@ -153,6 +155,7 @@ class Keyring:
             self.book.put("people", "all", [*(self.book.get("people", "all") or ()), account])
         self.book.put("person", str(account), person.kept())
         self._people[account] = person
+        self.version += 1
 
     def learn(self, account: int, manifests: Iterable[bytes]) -> list[News]:
         """The server has shown these manifests of an account, oldest first. A revoked device's sessions end."""
