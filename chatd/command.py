@@ -174,9 +174,11 @@ def command(
     @param light: it checks, then appends at most: no savepoint, and many of one session may share a commit.
     @param prepare: runs first, on a snapshot: asks, refuses, or names the slow work to do before the transaction.
     @param after: once somebody is in, reads what more is to be answered, beside the writer.
-    @param optional: arguments that only a question or a program brings, and that the usage line does not show.
+    @param optional: arguments that only a question or a program brings, and that the usage line does not show; `name`
+        or `name:shape`, where the shape is one of a usage line's, or `map`, of texts by text.
     """
     verb, args = parse_usage(usage)
+    more = {name: shape or "word" for name, _, shape in (part.partition(":") for part in optional)}
 
     def enter(run: F) -> F:
         names = [verb, *(alias.lstrip("/") for alias in aliases)]
@@ -203,9 +205,9 @@ def command(
             light=light,
             prepare=prepare,
             after=after,
-            optional=frozenset(optional),
+            optional=frozenset(more),
             about_room=needs.room,
-            shapes={arg.name: arg.shape for arg in args} | dict.fromkeys(optional, "word"),
+            shapes={arg.name: arg.shape for arg in args} | more,
         )
         return run
 
@@ -274,6 +276,8 @@ def check_fields(entry: Command, args: Mapping[str, Any]) -> None:
             good = isinstance(value, list) and all(type(word) in (str, int) for word in value)
         elif shape == "flag":
             good = isinstance(value, bool)
+        elif shape == "map":
+            good = isinstance(value, dict) and all(type(part) is str for part in value.values())
         else:
             good = shape is not None and isinstance(value, str | int) and not isinstance(value, bool)
         if not good:
@@ -358,6 +362,24 @@ def find_room(tx: ReadTx, me: Me, named: str | int | None) -> Room:
     return room
 
 
+def find_group(tx: ReadTx, me: Me, named: str | int) -> Room:
+    """The group that a call names, with the caller's role in it, whether or not that is any.
+
+    @raise Refusal: NO_GROUP.
+    """
+    found: Room | None
+    if isinstance(named, int):
+        found = tx.room(named, me.account) if is_id(named) else None
+        if found is None or found.kind is not Kind.GROUP or not found.name:
+            raise Refusal("NO_GROUP", room=str(named)[:LONGEST_ID], near="")
+    else:
+        name = fold_group(named)
+        found = tx.group(name)
+        if found is None:
+            raise Refusal("NO_GROUP", room=name, near="")
+    return found._replace(role=tx.role(found.id, me.account))
+
+
 def is_id(number: int) -> bool:
     """Whether a program's number can be the id of anything: the database has 63 bits."""
     return 0 < number < 1 << 63
@@ -440,7 +462,8 @@ def fingerprint(call: Call) -> int:
     args = call.args
     parts = [call.verb, str(call.room)]
     for name in sorted(args) if len(args) > 1 else args:
-        parts += (name, str(args[name]))
+        if args[name].__class__ is not dict:  # envelopes: made anew from the same content they are others
+            parts += (name, str(args[name]))
     content = "\x00".join(parts).encode("utf-8", "replace")
     return len(content) << 32 | zlib.crc32(content)
 

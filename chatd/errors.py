@@ -69,6 +69,9 @@ CODES: Final[dict[str, frozenset[str]]] = {
         "BAD_LINE": "",
         "MID_REUSED": "mid",
         "STALE": "head missing extra",
+        "NO_DEVICE": "",  # what this session says to be is no device of the account
+        "NO_KEYS": "name",  # who never published any: nothing can be sealed for them
+        "BAD_PROOF": "what",  # what: the part of a signed object that does not fit its call
         "SECRET_IN_LINE": "name",
         # the server
         "BUSY": "",

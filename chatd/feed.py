@@ -24,11 +24,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chatd.errors import Refusal
+from chatd.letterbox import Letterboxes
 from chatd.meter import SECONDS, Histogram
 from chatd.model import Event, Kind, Room
 from chatd.routing import FOLDING, RANKING, Ear, Key, Routing, entering, leaving, other_end, ranked, room_of
 from chatd.store import ReadTx
 from chatd.store.database import TAIL, Committed, Database
+from chatd.store.keys import Mail
 
 PERSONAL: Final = FOLDING | RANKING | {"door", "banned", "unbanned", "asked", "denied", "logged_out", "deleted", "file"}
 """Kinds that are delivered one by one, since somebody named in them may see them differently."""
@@ -108,12 +110,14 @@ class Feed:
         self._looking = False
         self._again = False
         self._cut = False
+        self.boxes = Letterboxes(self.flush)
         self.observers: list[Callable[[list[Event], Mapping[int, Any]], None]] = []
 
     def start(self, db: Database, position: int) -> None:
         """Follow `db`'s log from `position` on."""
         self._db = db
         self.position = position
+        self.boxes.start(db)
 
     # -- the log ------------------------------------------------------------------------------------------------------
 
@@ -126,7 +130,7 @@ class Feed:
 
     def _followed(self, committed: Committed) -> None:
         events = committed.events
-        if committed.after > self.position:
+        if not self.boxes.deliver(committed.mail) or committed.after > self.position:
             self.look()
         elif events and events[-1].seq > self.position:
             if events[0].seq <= self.position:
@@ -145,12 +149,12 @@ class Feed:
         assert self._db is not None
         db = self._db
         self._looking = True
-        after = self.position
-        db.read(lambda tx: tx.tail(after, TAIL)).addCallbacks(
-            lambda events: self._looked_at(after, events, db.under_way), self._unreadable
+        after, wanted = self.position, self.boxes.state()
+        db.read(lambda tx: (tx.tail(after, TAIL), tx.mail(*wanted))).addCallbacks(
+            lambda found: self._looked_at(after, found[0], found[1], db.under_way), self._unreadable
         ).addErrback(lambda failure: _log.failure("delivering the log", failure)).addBoth(lambda _: self._looked())
 
-    def _looked_at(self, after: int, events: list[Event], ours: Mapping[int, Any]) -> None:
+    def _looked_at(self, after: int, events: list[Event], mail: Mail, ours: Mapping[int, Any]) -> None:
         """A look may see our own commit before the writer's answer to it is here. It ends before that: answers come
         first, on whatever way the events are found; what lies behind is looked for again once they have.
         """
@@ -159,7 +163,7 @@ class Feed:
             self._cut = more or events[-1].seq > max(ours)
             events = [event for event in events if event.seq < first]
             more = False
-        self._followed(Committed(after, events, {}))
+        self._followed(Committed(after, events, {}, mail))
         self._again = self._again or more
 
     def _unreadable(self, failure: Failure) -> None:
@@ -171,6 +175,7 @@ class Feed:
         retries, self._retries = self._retries, []
         for retry in retries:
             retry()
+        self.boxes.poll()
         self.look()
 
     def _looked(self) -> None:

@@ -43,6 +43,16 @@ class Limits:
     nonsense_lines: int = 50
     group_members: int = 5_000
     sealed_devices: int = 256
+    account_devices: int = 16
+    one_time_keys: int = 50
+    claims_per_hour: int = 20
+    envelope_days: int = 30
+    sealed_characters: int = 65_536
+    envelope_characters: int = 4_096
+    proof_characters: int = 4_096
+    prekey_characters: int = 1_024
+    manifest_characters: int = 65_536
+    vault_characters: int = 65_536
     groups_per_account: int = 500
     group_people_at_creation: int = 100
     history_lines: int = 50

@@ -91,6 +91,24 @@ class Event(NamedTuple):
     proof: str | None
 
 
+class Envelope(NamedTuple):
+    """What lets one device open one message (`seq`, in `room`), or what a device has to say to another alone (None).
+
+    `n` grows with time. `device` is whose it is, by its row; `sender` is the id of the device that made it, `by` whose
+    device that is. `body` is base64 that the server never opens.
+    """
+
+    n: int
+    device: int
+    seq: int | None
+    room: int | None
+    by: int
+    by_name: str
+    sender: str
+    at: int
+    body: str
+
+
 class Call(NamedTuple):
     """What one line asks for: a command of the table and its arguments by name, as typed.
 
@@ -112,7 +130,8 @@ class Me(NamedTuple):
 
     `account` 0 is nobody yet; `room` 0 is no current room; `login` is the login's row. `here`: where this
     connection came to: host, port, and whether by TLS. `certificate`: the SHA-256
-    of the one that the client showed ("": none).
+    of the one that the client showed ("": none). `device` is the row of the account's device that this session is,
+    `device_id` its id; 0: it is none, and can neither open nor sign anything.
     """
 
     account: int
@@ -124,6 +143,8 @@ class Me(NamedTuple):
     operator: bool = False
     here: tuple[str, int, bool] = ("", 0, False)
     certificate: str = ""
+    device: int = 0
+    device_id: str = ""
 
 
 class Reply(NamedTuple):
@@ -155,6 +176,7 @@ class Turn(NamedTuple):
     stirs: bool = False
     monitor: Mapping[str, int] | None = None
     marked: tuple[int, int] | None = None
+    device: tuple[int, str] | None = None
 
 
 class Ask(NamedTuple):

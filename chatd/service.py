@@ -32,7 +32,7 @@ from chatd import __version__, commands, systemd  # noqa: F401  (the table fills
 from chatd.audit import Audit, log_to
 from chatd.blobs import FOLDER, Blobs
 from chatd.command import Settings
-from chatd.commands import account
+from chatd.commands import account, keys
 from chatd.commands import guests as guest_commands
 from chatd.config import Config, ConfigError, load
 from chatd.ctl.listen import Control
@@ -45,6 +45,7 @@ from chatd.passwords import Policy
 from chatd.peers import Node, NodeTaken, Peers
 from chatd.protocol import ChatFactory, choose
 from chatd.retention import Sweeper
+from chatd.store import Tx
 from chatd.store.database import Committed, Database
 from chatd.store.migrate import TooNew, guests, last_seq, migrate
 from chatd.tls import OWN, BadCertificate, Certificate, own_certificate
@@ -348,6 +349,7 @@ class ChatService(Service):
             node=self._node.number,
             clock=now_ms,
             position=lambda: self.feed.position,
+            mail=lambda: self.feed.boxes.state(),
             committed=self._committed,
             reactor=self._reactor,
             batch=config.limits.batch_calls,
@@ -491,7 +493,7 @@ class ChatService(Service):
 
     def _committed(self, committed: Committed) -> None:
         self.feed.commit(committed)
-        if committed.origins:
+        if committed.origins or committed.mail.upto > committed.mail.after:
             self.peers.wake()
 
     def _facts(self) -> dict[str, Any]:
@@ -505,8 +507,14 @@ class ChatService(Service):
         return self.db.write(lambda tx: account.tidy_logins(tx, logins, days)).addErrback(lambda failure: None)
 
     def _sweep(self) -> Deferred[None]:
-        """See out the guests whose instance has died."""
-        return self.db.write(guest_commands.sweep).addErrback(lambda failure: None)
+        """See out the guests whose instance has died, and what no device has fetched for too long."""
+        days = self._config.limits.envelope_days
+
+        def sweep(tx: Tx) -> None:
+            guest_commands.sweep(tx)
+            keys.sweep(tx, days)
+
+        return self.db.write(sweep).addErrback(lambda failure: None)
 
     def _sweep_files(self) -> Deferred[None]:
         """See out what nobody wants to keep."""

@@ -34,7 +34,8 @@ from chatd.crowd import Bucket, network
 from chatd.errors import Refusal
 from chatd.instance import Instance
 from chatd.interview import Heard, Interview
-from chatd.model import Account, Ask, Call, Event, Me, Reply, Room, Turn
+from chatd.letterbox import Letterbox
+from chatd.model import Account, Ask, Call, Envelope, Event, Me, Reply, Room, Turn
 from chatd.store import Tx
 from chatd.wire import rawline
 from chatd.wire.dialect import Dialect
@@ -124,8 +125,10 @@ class Session:
     __slots__ = (
         "_barrier",
         "_bound",
+        "_box",
         "_call",
         "_connection",
+        "_device",
         "_drained",
         "_ending",
         "_flying",
@@ -200,6 +203,8 @@ class Session:
         self._place: tuple[int, dict[int, Room]] | None = None
         self._pong: Reply | None = None
         self._me: Me | None = None
+        self._box: Letterbox | None = None
+        self._device: tuple[int, str] | None = None
         self._told = 0
         self._tokens = float(instance.settings.limits.lines_burst)
         self._stamp = 0.0
@@ -225,9 +230,8 @@ class Session:
             operator = self.operator or self.name in settings.operators
             here = (*self._connection.here(), self.secure)
             certificate = self._connection.certificate() if self.secure else ""
-            self._me = Me(
-                self.account, self.name, self.focus, self.login, self.address, settings, operator, here, certificate
-            )
+            who = (self.account, self.name, self.focus, self.login, self.address)
+            self._me = Me(*who, settings, operator, here, certificate, *(self._device or ()))
         return self._me
 
     # -- bytes in -----------------------------------------------------------------------------------------------------
@@ -665,6 +669,8 @@ class Session:
             self._now(turn)
         if turn.account is not None and self.state in _OPEN:
             self._log_in(turn.account, turn, reply)
+        if turn.device is not None and self.state in _OPEN:
+            self._become(turn.device)
         if turn.logout:
             self._log_out("logout")
             if not turn.close:
@@ -711,6 +717,22 @@ class Session:
         self._follow = after
         self._barrier = False
 
+    def _become(self, device: tuple[int, str]) -> None:
+        """This session is that device of its account: it is handed what is for that one alone."""
+        assert self.dialect is not None
+        if not self.dialect.decrypts or not self.account:
+            return
+        if self._box is not None:
+            self.instance.feed.boxes.close(self._box)
+        self._device = device
+        self._box = self.instance.feed.boxes.open(self, device[0])
+        self._me = None
+
+    def envelopes(self, envelopes: list[Envelope]) -> None:
+        """Have these sent."""
+        assert self.dialect is not None
+        self.write(b"".join(map(self.dialect.envelope, envelopes)))
+
     def _follow_on(self) -> None:
         """All is said that belongs before what was missed; the next line is begun when that is shown, too."""
         after, self._follow = self._follow, None
@@ -726,6 +748,9 @@ class Session:
             self._save()
         self.instance.feed.part(self)
         self.instance.watching.unwatch(self)
+        if self._box is not None:
+            self.instance.feed.boxes.close(self._box)
+        self._box = self._device = None
         self.instance.presence.depart(self)
         self.instance.audit.disconnected(self, why)
         if self.dialect is not None and self.dialect.cursor:

@@ -245,6 +245,7 @@ class Server:
             node=node,
             clock=lambda: self.now,
             position=lambda: self.feed.position,
+            mail=lambda: self.feed.boxes.state(),
             committed=self._committed,
             reactor=self.reactor,
             batch=settings.limits.batch_calls,
@@ -290,7 +291,7 @@ class Server:
 
     def _committed(self, committed: Committed) -> None:
         self.feed.commit(committed)
-        if committed.origins:
+        if committed.origins or committed.mail.upto > committed.mail.after:
             for other in self.others:
                 other.feed.look()
 

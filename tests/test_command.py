@@ -29,8 +29,10 @@ TYPED: dict[str, list[tuple[str, dict[str, Any], str | None]]] = {
     "away": [("/away", {}, None), ("/away at  lunch ", {"text": "at  lunch"}, None)],
     "ban": [("/ban #ops bob too loud", {"user": "bob", "reason": "too loud"}, "#ops")],
     "bans": [("/bans", {}, None)],
+    "bind": [("/bind AAAA", {"device": "AAAA"}, None)],
     "census": [("/census", {}, None)],
     "cert": [("/cert add 00", {"what": "add", "which": "00"}, None), ("/cert", {}, None)],
+    "claim": [("/claim", {}, None)],
     "close": [("/close", {}, None)],
     "create": [
         ("/create", {}, None),
@@ -46,7 +48,23 @@ TYPED: dict[str, list[tuple[str, dict[str, Any], str | None]]] = {
         ("/deny", {}, None),
     ],
     "directory": [("/directory", {}, None)],
-    "dm": [("/dm bob", {"user": "bob"}, None), ("/dm @bob", {"user": "@bob"}, None), ("/dm", {}, None)],
+    "dm": [
+        ("/dm bob", {"user": "bob"}, None),
+        ("/dm @bob", {"user": "@bob"}, None),
+        ("/dm", {}, None),
+        ("/dm --open bob", {"open": True, "user": "bob"}, None),
+    ],
+    "link": [("/link AAAA BBBB", {"device": "AAAA", "entry": "BBBB"}, None)],
+    "links": [("/links", {}, None)],
+    "manifest": [("/manifest bob 3", {"user": "bob", "since": "3"}, None)],
+    "manifests": [("/manifests bob carol", {"people": ["bob", "carol"]}, None)],
+    "post": [("/post", {}, None)],
+    "publish": [("/publish AAAA", {"manifest": "AAAA"}, None)],
+    "received": [("/received 57", {"n": "57"}, None)],
+    "recipients": [("/recipients #ops", {}, "#ops")],
+    "roomlog": [("/roomlog #ops 3", {"room": "#ops", "since": "3"}, None)],
+    "stock": [("/stock AAAA", {"fallback": "AAAA"}, None)],
+    "vault": [("/vault AAAA", {"blob": "AAAA"}, None)],
     "door": [("/door", {}, None), ("/door #ops open", {"door": "open"}, "#ops")],
     "files": [("/files", {}, None)],
     "get": [("/get 17", {"file": "17"}, None)],
@@ -399,6 +417,7 @@ class PerformTests(SynchronousTestCase):
             "keyword": word,
             "list": st.lists(word, max_size=4),
             "flag": st.booleans(),
+            "map": st.dictionaries(st.text(max_size=40), st.text(max_size=40), max_size=3),
         }
         fields = {
             name: data.draw(values[shape])

@@ -103,12 +103,13 @@ class CreateTests(Base):
         self.assertEqual((fields["room"], fields["role"], fields["sealed"]), ("#ops", "owner", False))
 
     def test_sealed_or_open(self) -> None:
-        """--sealed and --open say which; not both; open where nothing is said."""
-        self.alice.type("/create --sealed #s")
+        """--sealed and --open say which; not both; open where nothing is said. Sealed ones are made with keys only."""
         self.alice.type("/create --open #o")
-        self.alice.type("/create #d --sealed bob")
-        sealed = {name: self.world.read(lambda tx, n=name: tx.group(n)).sealed for name in ("#s", "#o", "#d")}
-        self.assertEqual(sealed, {"#s": True, "#o": False, "#d": True})
+        self.alice.type("/create #d bob")
+        sealed = {name: self.world.read(lambda tx, n=name: tx.group(n)).sealed for name in ("#o", "#d")}
+        self.assertEqual(sealed, {"#o": False, "#d": False})
+        only = "#s is end-to-end encrypted; this connection cannot decrypt. Use chat."
+        self.unchanged(self.alice, "/create --sealed #s", only)
         self.unchanged(self.alice, "/create --open --sealed #x", "Usage: /create [--open|--sealed] <room> [people...]")
 
     def test_taken(self) -> None:

@@ -19,6 +19,7 @@ from chatd.command import ALIASES, TABLE, Settings
 from chatd.errors import CODES
 from chatd.model import Door
 from tests.memory import ABROAD, BANNER, DOOR, HIDE, PASSWORD, SHOW, Client, Server, settings
+from tests.sealing import equip, found
 
 PASSWORD_PROMPT = "Password (8+ characters, a capital, a number): "
 HINT = "Type to talk. /help for commands, /quit leaves."
@@ -1277,11 +1278,12 @@ class LogTests(Base):
 class RefusalTests(Base):
     """Every refusal, its text and its second line (FEATURES §3): each test is named for the code it reaches."""
 
-    LATER = frozenset({"NO_FILES_YET", "STALE", "SECRET_IN_LINE"})
-    """Those of issues to come: sealed groups (5), the client (4)."""
+    LATER = frozenset({"NO_FILES_YET", "SECRET_IN_LINE"})
+    """Those of issues to come: the client (4)."""
     DIALECTS = frozenset({"BAD_LINE", "MID_REUSED", "QUOTA", "TICKET", "FILE_CUT", "CHECKSUM", "DISK_FULL"})
     ACCOUNTS = frozenset({"CODE_NEEDED", "BAD_CODE", "FACTOR", "BY_INVITATION", "BAD_INVITATION"})
     CROWDS = frozenset({"FULL", "CROWDED", "SLOW", "IDLE"})
+    SEALED = frozenset({"STALE", "NO_DEVICE", "NO_KEYS", "BAD_PROOF"})
     """tests.test_accounts and tests.test_crowd have them."""
     """Those that only a program can meet, or a file's connection; tests.test_json and tests.test_files have them."""
 
@@ -1307,7 +1309,7 @@ class RefusalTests(Base):
             name.removeprefix("test_") for name in dir(self) if name.startswith("test_") and name.isupper() is False
         }
         here = {name for name in here if name.isupper()}
-        self.assertEqual(here | self.DIALECTS | self.ACCOUNTS | self.CROWDS, CODES.keys() - self.LATER)
+        self.assertEqual(here | self.DIALECTS | self.SEALED | self.ACCOUNTS | self.CROWDS, CODES.keys() - self.LATER)
 
     def test_NAME_TAKEN(self) -> None:
         """A group's name that is taken brings two that are free."""
@@ -1548,7 +1550,9 @@ class RefusalTests(Base):
 
     def test_E2E_ONLY(self) -> None:
         """A sealed room takes no text, and shows none."""
-        self.alice.type("/create --sealed #deep")
+        chat = self.server.resume("alice")
+        found(chat, equip(chat), "#deep")
+        self.alice.type("/join #deep")
         words = "#deep is end-to-end encrypted; this connection cannot decrypt. Use chat."
         self.refused(self.alice, "hi", "E2E_ONLY", words)
         self.refused(self.alice, "/search hi", "E2E_ONLY", words)

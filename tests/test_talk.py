@@ -130,48 +130,6 @@ class SayTests(Base):
         self.assertEqual(self.bob.code("say", self.ops, text="x"), "NOT_MEMBER")
 
 
-class SealedTests(Base):
-    """Rooms that the server cannot read."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.alice.ok("create", room="#vault", sealed=True, people=["bob"])
-        self.quiet()
-
-    def test_never_a_downgrade(self) -> None:
-        """Plain text in a sealed room is refused, from whomever."""
-        line = "#vault is end-to-end encrypted; this connection cannot decrypt. Use chat."
-        self.assertEqual(self.alice.type("hi"), [line])
-        self.assertEqual(self.bob.type("/say #vault hi"), [line])
-        self.assertEqual(self.bob.type("/say #vault"), [line])
-        self.assertEqual(self.bob.code("say", "#vault", text="x", sealed="AAAA"), "E2E_ONLY")
-
-    def test_sealed_body(self) -> None:
-        """A sealed body is stored as it is, and shown as what it is."""
-        seq = self.alice.ok("say", "#vault", sealed="AAAA_-+/==")["seq"]
-        event = self.world.log()[-1]
-        self.assertEqual((event.seq, event.text, event.sealed), (seq, None, "AAAA_-+/=="))
-        self.assertEqual(self.bob.hears(), ["14:02 #vault <alice> (end-to-end encrypted: use chat)"])
-
-    def test_only_base64(self) -> None:
-        """What is not base64 is no sealed body."""
-        for sealed in ("no\nbase64", "", "a b", 7):
-            self.assertIn(self.alice.code("say", "#vault", sealed=sealed), ("BAD_USAGE", "E2E_ONLY"))
-
-    def test_search_finds_nothing_here(self) -> None:
-        """The server cannot search what it cannot read."""
-        self.assertEqual(self.alice.code("search", "#vault", words="hi"), "E2E_ONLY")
-
-    def test_history(self) -> None:
-        """The past of a sealed room has its bodies for programs, and says to people that they are sealed."""
-        self.alice.ok("say", "#vault", sealed="AAAA")
-        lines = self.bob.ok("history", "#vault")["lines"]
-        self.assertEqual([(line["text"], line["sealed"]) for line in lines], [(None, "AAAA")])
-        self.assertEqual(
-            self.bob.type("/history #vault"), ["2026-11-01 14:02:07 alice: (end-to-end encrypted: use chat)"]
-        )
-
-
 class TwiceTests(Base):
     """A call that is sent twice under one mid is done once."""
 

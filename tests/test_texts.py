@@ -168,6 +168,11 @@ REFUSALS: dict[str, list[tuple[dict[str, Any], list[str]]]] = {
     ],
     "BAD_LINE": [({}, ["That line is not valid here."])],
     "MID_REUSED": [({"mid": "0190"}, ["That mid already stands for something else: 0190."])],
+    "NO_DEVICE": [({}, ["This device is none of yours. /devices"])],
+    "NO_KEYS": [
+        ({"name": "bob"}, ["bob has no keys here. /dm --open bob talks in clear: the server can read it."]),
+    ],
+    "BAD_PROOF": [({"what": "signature"}, ["What was signed does not fit what was asked (signature)."])],
     "STALE": [
         (
             {"head": "", "missing": [], "extra": []},
@@ -382,7 +387,7 @@ class ReplyTexts(SynchronousTestCase):
 
     def test_every_event_in_the_code_has_its_text(self) -> None:
         """Each kind that an operation appends is shown, or is known to need no line."""
-        silent = {"say", "created", "direct", "registered", "deleted", "logged_out"}
+        silent = {"keys", "link", "say", "created", "direct", "registered", "deleted", "logged_out"}
         found = set()
         for path in [*(ROOT / "chatd" / "commands").glob("*.py"), *(ROOT / "chatd" / "store").glob("*.py")]:
             for node in ast.walk(ast.parse(path.read_text("utf-8"))):

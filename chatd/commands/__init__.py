@@ -4,7 +4,20 @@ The rule: an operation is synchronous and runs inside the transaction; it checks
 dialect, no SQL, no clock and no socket. Importing this package fills the table.
 """
 
-from chatd.commands import account, certificates, factor, files, groups, guests, info, membership, now, retention, talk
+from chatd.commands import (
+    account,
+    certificates,
+    factor,
+    files,
+    groups,
+    guests,
+    info,
+    keys,
+    membership,
+    now,
+    retention,
+    talk,
+)
 
 __all__ = [
     "account",
@@ -14,6 +27,7 @@ __all__ = [
     "groups",
     "guests",
     "info",
+    "keys",
     "membership",
     "now",
     "retention",

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from chatd import codes, names, passwords
 from chatd.command import Settings, Slow, command
 from chatd.command import table as command_table
+from chatd.commands import keys, sealed
 from chatd.commands.guessing import (
     Checked,
     check,
@@ -40,6 +41,7 @@ PEOPLE: Final = 50
 """How many people a login is told of; programs ask for more."""
 HOUR: Final = 3600.0
 DAY_MS: Final = 86_400_000
+NO_LEAVES: Final[Mapping[str, str]] = {}
 
 
 def arrival(tx: ReadTx, account: Account, settings: Settings) -> dict[str, Any]:
@@ -79,6 +81,7 @@ def arrival(tx: ReadTx, account: Account, settings: Settings) -> dict[str, Any]:
         "missed": [(named[room], count) for room, count in missed.items() if room in named],
         "requests": [
             {"room": room.name, "room_id": room.id, "name": request.account.name, "at": request.at, "current": current}
+            | ({"ak": request.key} if request.key else {})
             for room, request in tx.requests_to(account.id)
         ],
     }
@@ -274,10 +277,21 @@ def tidy_logins(tx: Tx, here: Iterable[int], days: int) -> None:
 
 
 @command(
-    "/hello [token]", needs=Needs.NOTHING, topic="", after=arrival, optional=("version", "client", "since", "table")
+    "/hello [token]",
+    needs=Needs.NOTHING,
+    topic="",
+    after=arrival,
+    optional=("version", "client", "since", "table", "device"),
 )
 def hello(
-    tx: Tx, me: Me, token: str | int = "", version: int = PROTOCOL, table: str = "", since: Any = None, **_: Any
+    tx: Tx,
+    me: Me,
+    token: str | int = "",
+    version: int = PROTOCOL,
+    table: str = "",
+    since: Any = None,
+    device: str | int = "",
+    **_: Any,
 ) -> Reply:
     """Say which protocol a program speaks, resume a login by its token, and get the table of commands."""
     if version != PROTOCOL:
@@ -289,6 +303,7 @@ def hello(
         "seq": tx.last_seq(),
         "policy": _policy(me),
         "message_characters": me.settings.limits.message_characters,
+        "default_door": me.settings.default_door,
     }
     if table != "no":
         fields["commands"] = command_table()
@@ -301,13 +316,17 @@ def hello(
     found = tx.login_by_token(held, tx.now - me.settings.limits.session_days * DAY_MS)
     if found is None:
         raise Refusal("NOT_LOGGED_IN")
+    bound: tuple[int, str] | None = None
+    if device != "":
+        stock, bound = keys.bind_login(tx, found.account.id, found.id, device)
+        fields |= stock
     if tx.now - found.rotated > DAY_MS:
         token = secrets.token_hex(32)
         tx.rotate_login(found.id, hash_token(token), me.address)
     else:
         tx.use_login(found.id, held, me.address)
     fields["token"] = token
-    return Reply("hello", fields, Turn(account=found.account, login=found.id, since=_since(since)))
+    return Reply("hello", fields, Turn(account=found.account, login=found.id, since=_since(since), device=bound))
 
 
 def hash_token(token: str) -> str:
@@ -409,13 +428,25 @@ def _prepare_delete(tx: ReadTx, me: Me, call: Call, password: str = "", **_: Any
     return check_own(tx, me, str(password))
 
 
-@command("/delete-account [--erase] [password]", topic="You", prepare=_prepare_delete)
-def delete_account(tx: Tx, me: Me, slow: Checked, erase: bool = False, **_: Any) -> Reply | Refusal:
+def _last_entries(tx: Tx, me: Me, leaves: Mapping[str, str]) -> dict[int, str]:
+    """The entries by which somebody leaves all their sealed groups."""
+    groups = [room for room in tx.rooms_of(me.account) if room.sealed and room.kind is Kind.GROUP]
+    for room in groups:
+        sealed.need_device(me, room.name)
+    if missing := [room.id for room in groups if str(room.id) not in leaves]:
+        raise Refusal("STALE", head="", missing=missing, extra=[])
+    return {room.id: sealed.append(tx, me, room, leaves[str(room.id)], "leave") for room in groups}
+
+
+@command("/delete-account [--erase] [password]", topic="You", prepare=_prepare_delete, optional=("leaves:map",))
+def delete_account(
+    tx: Tx, me: Me, slow: Checked, erase: bool = False, leaves: Mapping[str, str] = NO_LEAVES, **_: Any
+) -> Reply | Refusal:
     """Delete your account, after asking your password. What you wrote stays, as "deleted account"; with --erase it is
     blanked, too."""
     if refusal := wrong(tx, me, slow):
         return refusal
-    seq = close_account(tx, me.account, erase=erase)
+    seq = close_account(tx, me.account, erase=erase, proofs=_last_entries(tx, me, leaves))
     return Reply("account_deleted", {"seq": seq}, Turn(logout=True, close=True))
 
 

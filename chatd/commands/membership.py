@@ -6,10 +6,12 @@ which is appended before a membership ends, so that the one who goes hears it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from chatd import rules
 from chatd.command import command, find_user, refuse_role
+from chatd.commands import sealed
 from chatd.errors import Refusal
 from chatd.model import Account, Ask, Me, Reply, Role, Room
 from chatd.rules import Needs
@@ -19,10 +21,10 @@ if TYPE_CHECKING:
     from chatd.store.groups import Request
 
 
-def enter(tx: Tx, room: Room, by: int, who: Account, how: str) -> int:
+def enter(tx: Tx, room: Room, by: int, who: Account, how: str, proof: str | None = None) -> int:
     """Somebody is in from this event on; its seq."""
     data = {"how": how, "name": room.name, "sealed": room.sealed}
-    seq = tx.append("joined", room.id, by, target=who.id, data=data)
+    seq = tx.append("joined", room.id, by, target=who.id, data=data, proof=proof)
     tx.add_member(room.id, who.id, Role.MEMBER, seq)
     return seq
 
@@ -34,10 +36,14 @@ def room_for_one_more(tx: ReadTx, me: Me, who: Account) -> None:
         raise Refusal("GROUPS_FULL", name=who.name, limit=limit)
 
 
-def room_for(tx: ReadTx, me: Me, room: Room, count: int) -> None:
-    """Whether so many more fit into this group."""
-    if tx.member_count(room.id) + count > me.settings.limits.group_members:
+def room_for(tx: ReadTx, me: Me, room: Room, *people: Account) -> None:
+    """Whether these fit into this group, too."""
+    if tx.member_count(room.id) + len(people) > me.settings.limits.group_members:
         raise Refusal("LIMIT", room=room.name)
+    if room.sealed:
+        for account in people:
+            sealed.need_keys(tx, account)
+        sealed.devices_fit(tx, me, room, people)
 
 
 def short_enough(me: Me, reason: str) -> None:
@@ -61,21 +67,34 @@ def _pending(tx: ReadTx, room: Room) -> dict[str, Any]:
         "room_id": room.id,
         "requests": [
             {"n": number, "name": request.account.name, "account": request.account.id, "at": request.at}
+            | ({"ak": request.key} if request.key else {})
             for number, request in enumerate(tx.requests(room.id), 1)
         ],
     }
 
 
-@command("/approve [who]", aliases=["/2"], needs=Needs.ADMIN, topic="Admin", example="/approve bob")
-def approve(tx: Tx, me: Me, room: Room, who: str | int = "") -> Reply | Ask:
+@command(
+    "/approve [who]",
+    aliases=["/2"],
+    needs=Needs.ADMIN,
+    topic="Admin",
+    example="/approve bob",
+    optional=("proofs:list",),
+)
+def approve(tx: Tx, me: Me, room: Room, who: str | int = "", proofs: Sequence[str | int] = ()) -> Reply | Ask:
     """Let somebody in who asked to join: by name, by number (see /requests), or all."""
     chosen = _choose(tx, room, who, "approve")
     if isinstance(chosen, Ask):
         return chosen
-    room_for(tx, me, room, len(chosen))
+    if room.sealed:
+        sealed.need_device(me, room.name)
+    room_for(tx, me, room, *(request.account for request in chosen))
     for request in chosen:
         room_for_one_more(tx, me, request.account)
-    seqs = [enter(tx, room, me.account, request.account, "approved") for request in chosen]
+    if room.sealed and len(chosen) > 1:
+        raise Refusal("BAD_PROOF", what="count")
+    proof = sealed.sign(tx, me, room, proofs, "add", target=chosen[0].account.id)
+    seqs = [enter(tx, room, me.account, request.account, "approved", proof) for request in chosen]
     return Reply("done", {"seq": seqs[0], "approved": [request.account.name for request in chosen]})
 
 
@@ -119,31 +138,45 @@ def _choose(tx: ReadTx, room: Room, who: str | int, verb: str) -> list[Request] 
 # -- who is in --------------------------------------------------------------------------------------------------------
 
 
-@command("/add <user>", needs=Needs.ADMIN, topic="Admin", example="/add bob")
-def add(tx: Tx, me: Me, room: Room, user: Account) -> Reply:
+@command("/add <user>", needs=Needs.ADMIN, topic="Admin", example="/add bob", optional=("proofs:list",))
+def add(tx: Tx, me: Me, room: Room, user: Account, proofs: Sequence[str | int] = ()) -> Reply:
     """Put somebody into this group."""
     if tx.role(room.id, user.id) is not Role.NONE:
         raise Refusal("ALREADY", name=user.name, room=room.name)
     if tx.banned(room.id, user.id):
         raise Refusal("IS_BANNED", name=user.name, room=room.name)
+    if room.sealed:
+        sealed.need_device(me, room.name)
     room_for_one_more(tx, me, user)
-    room_for(tx, me, room, 1)
-    return Reply("done", {"seq": enter(tx, room, me.account, user, "added")})
+    room_for(tx, me, room, user)
+    proof = sealed.sign(tx, me, room, proofs, "add", target=user.id)
+    return Reply("done", {"seq": enter(tx, room, me.account, user, "added", proof)})
 
 
-@command("/remove <user> [reason...]", needs=Needs.ADMIN, topic="Admin", example="/remove bob")
-def remove(tx: Tx, me: Me, room: Room, user: Account, reason: str = "") -> Reply:
+@command(
+    "/remove <user> [reason...]", needs=Needs.ADMIN, topic="Admin", example="/remove bob", optional=("proofs:list",)
+)
+def remove(tx: Tx, me: Me, room: Room, user: Account, reason: str = "", proofs: Sequence[str | int] = ()) -> Reply:
     """Put somebody out of this group, as /kick does."""
-    return Reply("done", {"seq": _remove(tx, me, room, user, reason, "/remove")})
+    return Reply("done", {"seq": _remove(tx, me, room, user, reason, "/remove", proofs)})
 
 
-@command("/kick <user> [reason...]", aliases=["/8"], needs=Needs.ADMIN, topic="Admin", example="/kick bob spam")
-def kick(tx: Tx, me: Me, room: Room, user: Account, reason: str = "") -> Reply:
+@command(
+    "/kick <user> [reason...]",
+    aliases=["/8"],
+    needs=Needs.ADMIN,
+    topic="Admin",
+    example="/kick bob spam",
+    optional=("proofs:list",),
+)
+def kick(tx: Tx, me: Me, room: Room, user: Account, reason: str = "", proofs: Sequence[str | int] = ()) -> Reply:
     """Put somebody out of this group. Nobody can remove the owner, and only the owner an admin."""
-    return Reply("done", {"seq": _remove(tx, me, room, user, reason, "/kick")})
+    return Reply("done", {"seq": _remove(tx, me, room, user, reason, "/kick", proofs)})
 
 
-def _remove(tx: Tx, me: Me, room: Room, user: Account, reason: str, verb: str, *, ban: bool = False) -> int:
+def _remove(
+    tx: Tx, me: Me, room: Room, user: Account, reason: str, verb: str, proofs: Sequence[str | int], *, ban: bool = False
+) -> int:
     """Somebody is out after this event, which they still hear; its seq."""
     role = tx.role(room.id, user.id)
     if role is Role.NONE:
@@ -151,7 +184,8 @@ def _remove(tx: Tx, me: Me, room: Room, user: Account, reason: str, verb: str, *
     _may_remove(tx, room, user, role, verb)
     short_enough(me, reason)
     data = {"name": room.name} | ({"ban": True} if ban else {})
-    seq = tx.append("removed", room.id, me.account, target=user.id, text=reason or None, data=data)
+    proof = sealed.sign(tx, me, room, proofs, "ban" if ban else "remove", target=user.id)
+    seq = tx.append("removed", room.id, me.account, target=user.id, text=reason or None, data=data, proof=proof)
     tx.end_member(room.id, user.id, seq)
     return seq
 
@@ -164,8 +198,10 @@ def _may_remove(tx: ReadTx, room: Room, user: Account, role: Role, verb: str) ->
         refuse_role(tx, code, room, verb)
 
 
-@command("/ban <user> [reason...]", needs=Needs.ADMIN, topic="Admin", example="/ban bob spam")
-def ban(tx: Tx, me: Me, room: Room, user: Account, reason: str = "") -> Reply:
+@command(
+    "/ban <user> [reason...]", needs=Needs.ADMIN, topic="Admin", example="/ban bob spam", optional=("proofs:list",)
+)
+def ban(tx: Tx, me: Me, room: Room, user: Account, reason: str = "", proofs: Sequence[str | int] = ()) -> Reply:
     """Keep somebody out of this group, and put them out if they are in."""
     if user.id == me.account:
         raise Refusal("SELF")
@@ -173,20 +209,22 @@ def ban(tx: Tx, me: Me, room: Room, user: Account, reason: str = "") -> Reply:
         raise Refusal("IS_BANNED", name=user.name, room=room.name)
     if tx.role(room.id, user.id) is Role.NONE:
         short_enough(me, reason)
-        seq = tx.append("banned", room.id, me.account, target=user.id, text=reason or None)
+        proof = sealed.sign(tx, me, room, proofs, "ban", target=user.id)
+        seq = tx.append("banned", room.id, me.account, target=user.id, text=reason or None, proof=proof)
     else:
-        seq = _remove(tx, me, room, user, reason, "/ban", ban=True)
+        seq = _remove(tx, me, room, user, reason, "/ban", proofs, ban=True)
     tx.add_ban(room.id, user.id, me.account, reason)
     return Reply("done", {"seq": seq})
 
 
-@command("/unban <user>", needs=Needs.ADMIN, topic="Admin", example="/unban bob")
-def unban(tx: Tx, me: Me, room: Room, user: Account) -> Reply:
+@command("/unban <user>", needs=Needs.ADMIN, topic="Admin", example="/unban bob", optional=("proofs:list",))
+def unban(tx: Tx, me: Me, room: Room, user: Account, proofs: Sequence[str | int] = ()) -> Reply:
     """Let somebody in again who was kept out: they may join, or ask to."""
     if not tx.banned(room.id, user.id):
         raise Refusal("NOT_BANNED", name=user.name, room=room.name)
+    proof = sealed.sign(tx, me, room, proofs, "unban", target=user.id)
     tx.drop_ban(room.id, user.id)
-    return Reply("done", {"seq": tx.append("unbanned", room.id, me.account, target=user.id)})
+    return Reply("done", {"seq": tx.append("unbanned", room.id, me.account, target=user.id, proof=proof)})
 
 
 @command("/bans", needs=Needs.ADMIN, topic="Admin", read=True)
@@ -199,19 +237,19 @@ def bans(tx: ReadTx, me: Me, room: Room) -> Reply:
 # -- ranks ------------------------------------------------------------------------------------------------------------
 
 
-@command("/promote <user>", needs=Needs.OWNER, topic="Admin", example="/promote bob")
-def promote(tx: Tx, me: Me, room: Room, user: Account) -> Reply:
+@command("/promote <user>", needs=Needs.OWNER, topic="Admin", example="/promote bob", optional=("proofs:list",))
+def promote(tx: Tx, me: Me, room: Room, user: Account, proofs: Sequence[str | int] = ()) -> Reply:
     """Make a member an admin of this group."""
-    return _rank(tx, me, room, user, Role.ADMIN, "promoted")
+    return _rank(tx, me, room, user, Role.ADMIN, "promoted", proofs)
 
 
-@command("/demote <user>", needs=Needs.OWNER, topic="Admin", example="/demote bob")
-def demote(tx: Tx, me: Me, room: Room, user: Account) -> Reply:
+@command("/demote <user>", needs=Needs.OWNER, topic="Admin", example="/demote bob", optional=("proofs:list",))
+def demote(tx: Tx, me: Me, room: Room, user: Account, proofs: Sequence[str | int] = ()) -> Reply:
     """Make an admin of this group an ordinary member again."""
-    return _rank(tx, me, room, user, Role.MEMBER, "demoted")
+    return _rank(tx, me, room, user, Role.MEMBER, "demoted", proofs)
 
 
-def _rank(tx: Tx, me: Me, room: Room, user: Account, role: Role, kind: str) -> Reply:
+def _rank(tx: Tx, me: Me, room: Room, user: Account, role: Role, kind: str, proofs: Sequence[str | int]) -> Reply:
     before = tx.role(room.id, user.id)
     if before is Role.NONE:
         raise Refusal("NOT_THERE", name=user.name, room=room.name)
@@ -219,7 +257,9 @@ def _rank(tx: Tx, me: Me, room: Room, user: Account, role: Role, kind: str) -> R
         raise Refusal("OWNER_STAYS", room=room.name)
     if before is role or before is Role.OWNER:
         raise Refusal("SAME_ROLE", name=user.name, room=room.name, role=before.name.lower())
-    seq = tx.append(kind, room.id, me.account, target=user.id)
+    action = "promote" if role is Role.ADMIN else "demote"
+    proof = sealed.sign(tx, me, room, proofs, action, target=user.id)
+    seq = tx.append(kind, room.id, me.account, target=user.id, proof=proof)
     tx.set_role(room.id, user.id, role, seq)
     return Reply("done", {"seq": seq})
 
@@ -230,9 +270,11 @@ def _rank(tx: Tx, me: Me, room: Room, user: Account, role: Role, kind: str) -> R
     needs=Needs.OWNER,
     topic="Admin",
     example="/transfer bob",
-    optional=("confirmed",),
+    optional=("confirmed", "proofs:list"),
 )
-def transfer(tx: Tx, me: Me, room: Room, user: Account, confirmed: bool = False) -> Reply | Ask:
+def transfer(
+    tx: Tx, me: Me, room: Room, user: Account, confirmed: bool = False, proofs: Sequence[str | int] = ()
+) -> Reply | Ask:
     """Give this group to another member. You stay in it as an ordinary member."""
     role = tx.role(room.id, user.id)
     if role is Role.NONE:
@@ -241,7 +283,8 @@ def transfer(tx: Tx, me: Me, room: Room, user: Account, confirmed: bool = False)
         raise Refusal("SAME_ROLE", name=user.name, room=room.name, role="owner")
     if not confirmed:
         return Ask("confirmed", "transfer.confirmed", {"name": user.name, "room": room.name})
-    seq = tx.append("transferred", room.id, me.account, target=user.id, data={"name": room.name})
+    proof = sealed.sign(tx, me, room, proofs, "transfer", target=user.id)
+    seq = tx.append("transferred", room.id, me.account, target=user.id, data={"name": room.name}, proof=proof)
     tx.set_role(room.id, me.account, Role.MEMBER, seq)
     tx.set_role(room.id, user.id, Role.OWNER, seq)
     return Reply("done", {"seq": seq})

@@ -6,11 +6,12 @@ The rule: `say` is the hot path. It appends one event and reads nothing that the
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from chatd.command import command
+from chatd.commands import sealed as sealing
 from chatd.errors import Refusal
 from chatd.model import DELETED, Account, Ask, Event, Kind, Me, Reply, Role, Room, Turn
 from chatd.rules import Needs
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
 
 NOBODY: Final = f"@{DELETED}"
 """What a conversation of two is called whose other end is no more."""
-_BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
 _AGE: Final = re.compile(r"(\d{1,6})([smhdw])")
 _AGE_MS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+NO_ENVELOPES: Final[Mapping[str, str]] = {}
 MANNERS: Final = frozenset({"action", "notice"})
 SHOWN: Final = (
     "say",
@@ -41,9 +42,23 @@ SHOWN: Final = (
 _HISTORY: Final = "/history [count] [since AGE] [before ID] [on DATE]"
 
 
-@command("/say [text...]", needs=Needs.MEMBER, topic="Talk", example="/say hi", light=True, optional=("sealed", "how"))
+@command(
+    "/say [text...]",
+    needs=Needs.MEMBER,
+    topic="Talk",
+    example="/say hi",
+    light=True,
+    optional=("sealed", "how", "envelopes:map", "without:list"),
+)
 def say(
-    tx: Tx, me: Me, room: Room, text: str = "", sealed: str | int | None = None, how: str | int | None = None
+    tx: Tx,
+    me: Me,
+    room: Room,
+    text: str = "",
+    sealed: str | int | None = None,
+    how: str | int | None = None,
+    envelopes: Mapping[str, str] = NO_ENVELOPES,
+    without: Sequence[str | int] = (),
 ) -> Reply | Ask:
     """Say something to the room. A line that is no command does the same."""
     if room.kind is Kind.INBOX:
@@ -51,8 +66,10 @@ def say(
     if room.name == NOBODY:
         raise Refusal("NO_USER", name=DELETED, near="")
     if room.sealed:
-        return _say_sealed(tx, me, room, text, sealed)
-    if sealed is not None:
+        if text or sealed is None or not me.device:
+            raise Refusal("E2E_ONLY", room=room.name)
+        return Reply("done", {"seq": sealing.say(tx, me, room, sealed, envelopes, without)})
+    if sealed is not None or envelopes or without:
         raise Refusal("BAD_USAGE", usage="/say [text...]")
     if not text:
         return Ask("text", "say.text", {"room": room.name})
@@ -67,15 +84,6 @@ def _manner(how: str | int) -> dict[str, Any]:
     if how not in MANNERS:
         raise Refusal("BAD_USAGE", usage="/say [text...]")
     return {"how": how}
-
-
-def _say_sealed(tx: Tx, me: Me, room: Room, text: str, sealed: str | int | None) -> Reply:
-    """What only the members can read: the server takes it as it is."""
-    if text or sealed is None:
-        raise Refusal("E2E_ONLY", room=room.name)
-    if not isinstance(sealed, str) or not _BASE64.fullmatch(sealed):
-        raise Refusal("BAD_USAGE", usage="/say [text...]")
-    return Reply("done", {"seq": tx.append("say", room.id, me.account, sealed=sealed)})
 
 
 @command("/msg <user> <text...>", topic="Talk", example="/msg bob hi", optional=("how",))
@@ -93,26 +101,31 @@ def msg(tx: Tx, me: Me, user: Account, text: str, how: str | int | None = None) 
     return Reply("done", fields)
 
 
-@command("/dm <user>", topic="Talk", example="/dm bob")
-def dm(tx: Tx, me: Me, user: Account) -> Reply:
+@command("/dm [--open|--sealed] <user>", topic="Talk", example="/dm bob")
+def dm(tx: Tx, me: Me, user: Account, open: bool = False, sealed: bool = False) -> Reply:  # noqa: A002 - the flag
     """Talk with one person from now on. Nobody else reads it; /close ends the view."""
-    number, seq = _direct(tx, me, user)
-    room = Room(number, Kind.DIRECT, f"@{user.name}", False, Role.MEMBER)
-    fields: dict[str, Any] = {"room": room.name, "room_id": room.id, "role": "member", "sealed": False}
+    if open and sealed:
+        raise Refusal("BAD_USAGE", usage="/dm [--open|--sealed] <user>")
+    if sealed:
+        sealing.need_device(me, f"@{user.name}")
+        sealing.need_keys(tx, user)
+    number, seq = _direct(tx, me, user, sealed=sealed)
+    room = Room(number, Kind.DIRECT, f"@{user.name}", sealed, Role.MEMBER)
+    fields: dict[str, Any] = {"room": room.name, "room_id": room.id, "role": "member", "sealed": sealed}
     if seq:
         fields["seq"] = seq
     return Reply("now_in", fields, Turn(room=room))
 
 
-def _direct(tx: Tx, me: Me, user: Account, *, aside: bool = False) -> tuple[int, int]:
-    """The open conversation of these two, and the seq at which it begins if there was none before (else 0)."""
+def _direct(tx: Tx, me: Me, user: Account, *, aside: bool = False, sealed: bool = False) -> tuple[int, int]:
+    """The conversation of these two, open or sealed, and the seq at which it begins if it did not yet (else 0)."""
     if user.id == me.account:
         raise Refusal("SELF")
-    room = tx.direct(me.account, user.id, sealed=False)
+    room = tx.direct(me.account, user.id, sealed=sealed)
     if room is not None:
         return room, 0
-    room = tx.add_direct(me.account, user.id, sealed=False)
-    seq = tx.append("direct", room, me.account, target=user.id, data={"sealed": False}, aside=aside)
+    room = tx.add_direct(me.account, user.id, sealed=sealed)
+    seq = tx.append("direct", room, me.account, target=user.id, data={"sealed": sealed}, aside=aside)
     tx.add_member(room, me.account, Role.MEMBER, seq)
     tx.add_member(room, user.id, Role.MEMBER, seq)
     return room, seq

@@ -11,6 +11,7 @@ from chatd.store.admin import AdminReads, AdminWrites
 from chatd.store.certificates import CertificateReads, CertificateWrites
 from chatd.store.files import FileReads, FileWrites
 from chatd.store.groups import GroupReads
+from chatd.store.keys import KeyReads, KeyWrites
 from chatd.store.log import LogReads
 from chatd.store.presence import PresenceReads, PresenceWrites
 from chatd.store.retention import RetentionReads, RetentionWrites
@@ -27,6 +28,7 @@ class ReadTx(
     FileReads,
     RetentionReads,
     CertificateReads,
+    KeyReads,
 ):
     """One snapshot of the database."""
 
@@ -39,6 +41,7 @@ class Tx(
     FileWrites,
     RetentionWrites,
     CertificateWrites,
+    KeyWrites,
     ReadTx,
 ):
     """One turn under the write lock."""
@@ -47,6 +50,7 @@ class Tx(
         """Start remembering; call once, under the write lock."""
         self.begin_log()
         self.begin_groups()
+        self.begin_keys()
 
     def savepoint(self) -> int:
         """A point to go back to, for an operation of several rows."""

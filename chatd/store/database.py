@@ -25,6 +25,7 @@ from chatd.errors import Refusal
 from chatd.meter import SECONDS, SIZES, Histogram
 from chatd.model import Event
 from chatd.store import ReadTx, Tx, sqlite
+from chatd.store.keys import Mail
 
 TAIL: Final = 2_000
 """How many events of other instances a commit reads along with its own, and a look at a time."""
@@ -61,6 +62,7 @@ class Committed(NamedTuple):
     after: int
     events: list[Event]
     origins: dict[int, Any]
+    mail: Mail = Mail(0, 0, [], frozenset())
 
 
 class Meter:
@@ -78,7 +80,8 @@ class Meter:
 class Database:
     """One file, opened by one writer thread, a few reader threads and one for reads that may take long.
 
-    `position` tells how far this instance has followed the log; `committed` is called after every commit, on the
+    `position` tells how far this instance has followed the log, `mail` how far the envelopes, and for which devices it
+    wants them; `committed` is called after every commit, on the
     reactor's thread, behind the answers of that commit's calls. `soon` runs something once this turn of the reactor
     has read what is there to be read, so that one commit gathers all of it.
     """
@@ -93,6 +96,7 @@ class Database:
         node: int,
         clock: Callable[[], int],
         position: Callable[[], int],
+        mail: Callable[[], tuple[int, frozenset[int]]],
         committed: Callable[[Committed], None],
         reactor: IReactorCore,
         batch: int,
@@ -103,6 +107,7 @@ class Database:
         self._clock = clock
         self._node = node
         self._position = position
+        self._mail = mail
         self._committed = committed
         self._batch = batch
         self._soon = soon or (lambda do: do())
@@ -211,10 +216,12 @@ class Database:
             waiting.clear()
         else:
             batch = [waiting.popleft() for _ in range(self._batch)]
-        done = maybeDeferred(self._writer.runWithConnection, self._commit, batch, self._position())
+        done = maybeDeferred(self._writer.runWithConnection, self._commit, batch, self._position(), self._mail())
         done.addBoth(self._answer, batch)
 
-    def _commit(self, held: Any, batch: list[Work], after: int) -> tuple[list[Any], Committed]:
+    def _commit(
+        self, held: Any, batch: list[Work], after: int, wanted: tuple[int, frozenset[int]]
+    ) -> tuple[list[Any], Committed]:
         """On the writer's thread: everything that waited, in one transaction."""
         started = time.perf_counter()
         connection: sqlite3.Connection = held._connection
@@ -231,6 +238,7 @@ class Database:
                 if begun - after > TAIL:
                     after = begun  # far behind: the feed reads what lies between by itself, beside the writer
                 events = tx.tail(after)
+                mail = tx.mail(*wanted)
                 self.under_way = origins
                 connection.execute("COMMIT")
             except BaseException:
@@ -245,7 +253,7 @@ class Database:
         meter.seconds += took
         meter.took.observe(took)
         meter.batch.observe(len(batch))
-        return results, Committed(after, events, origins)
+        return results, Committed(after, events, origins, mail)
 
     def _answer(self, outcome: tuple[list[Any], Committed] | Failure, batch: list[Work]) -> None:
         """On the reactor's thread: the answers first, then the events, which `committed` also sends off."""

@@ -26,10 +26,11 @@ class Member(NamedTuple):
 
 
 class Request(NamedTuple):
-    """Somebody who asks to join; `at` in ms."""
+    """Somebody who asks to join; `at` in ms. `key`: the asker's account key, in a sealed group."""
 
     account: Account
     at: int
+    key: str | None = None
 
 
 class GroupReads(Base):
@@ -143,21 +144,21 @@ class GroupReads(Base):
     def requests(self, room: int) -> list[Request]:
         """Who waits to be let in, the first asker first."""
         rows = self._all(
-            "SELECT q.account, a.name, q.at FROM request q JOIN account a ON a.id = q.account"
+            "SELECT q.account, a.name, q.at, q.key FROM request q JOIN account a ON a.id = q.account"
             " WHERE q.room = ? ORDER BY q.at, q.account",
             room,
         )
-        return [Request(Account(row[0], row[1]), row[2]) for row in rows]
+        return [Request(Account(row[0], row[1]), row[2], row[3]) for row in rows]
 
     def requests_to(self, account: int) -> list[tuple[Room, Request]]:
         """The requests that this account may answer, in all its groups."""
         rows = self._all(
-            f"SELECT {_ROOM}, m.role, NULL, q.account, a.name, q.at FROM member m JOIN room r ON r.id = m.room"
+            f"SELECT {_ROOM}, m.role, NULL, q.account, a.name, q.at, q.key FROM member m JOIN room r ON r.id = m.room"
             " JOIN request q ON q.room = m.room JOIN account a ON a.id = q.account"
             " WHERE m.account = ? AND m.until IS NULL AND m.role >= 2 ORDER BY q.at",
             account,
         )
-        return [(_seen(row), Request(Account(row[7], row[8]), row[9])) for row in rows]
+        return [(_seen(row), Request(Account(row[7], row[8]), row[9], row[10])) for row in rows]
 
     def requested(self, room: int, account: int) -> int | None:
         """When this account asked to join (ms), if it did and waits."""
@@ -326,9 +327,9 @@ class GroupWrites(GroupReads):
         self._run("UPDATE room SET door = ? WHERE id = ?", door, room)
         self.forget()
 
-    def add_request(self, room: int, account: int) -> None:
+    def add_request(self, room: int, account: int, key: str | None = None) -> None:
         """This account asks to be let in."""
-        self._run("INSERT INTO request VALUES (?, ?, ?)", room, account, self.now)
+        self._run("INSERT INTO request VALUES (?, ?, ?, ?)", room, account, self.now, key)
 
     def drop_request(self, room: int, account: int) -> bool:
         """The request is answered, or taken back; whether there was one."""

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from chatd.command import Settings
 from chatd.errors import Refusal
-from chatd.model import Ask, Call, Event, Reply, Room
+from chatd.model import Ask, Call, Envelope, Event, Reply, Room
 from chatd.wire.framing import Overlong
 
 
@@ -23,7 +23,7 @@ class Dialect(Protocol):
     it was told. `lively`: it makes calls of its own, and `shape`, `echo` and `picky` may change with every line.
     `guests`: who is here without an account, by id; `secure`: the client came by TLS, `certified`: and has
     shown a certificate; `farewell`: what it said when it
-    went.
+    went. `decrypts`: its clients can be devices, which sign and open what is sealed.
     """
 
     shape: str
@@ -32,6 +32,7 @@ class Dialect(Protocol):
     focused: bool
     cursor: bool
     lively: bool
+    decrypts: bool
     guests: Collection[int]
     secure: bool
     certified: bool
@@ -82,3 +83,6 @@ class Dialect(Protocol):
 
     def events(self, events: Sequence[Event], room: Room, viewer: int, current: bool) -> list[bytes]:
         """Each event as `viewer` sees it (0: as everybody does), one byte string each."""
+
+    def envelope(self, envelope: Envelope) -> bytes:
+        """What is for this device alone; only where the dialect `decrypts`."""

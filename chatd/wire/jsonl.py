@@ -17,7 +17,7 @@ from chatd import texts
 from chatd.command import Settings, check_fields, lookup
 from chatd.errors import Refusal
 from chatd.limits import Limits
-from chatd.model import Ask, Call, Event, Kind, Reply, Room
+from chatd.model import Ask, Call, Envelope, Event, Kind, Reply, Room
 from chatd.wire.framing import Lines, Overlong
 
 QUIET: Final = frozenset({"done", "again", "acked"})
@@ -37,6 +37,7 @@ class Json:
     echo = True
     focused = False
     cursor = False
+    decrypts = True
     lively = picky = False
     guests: Collection[int] = ()
     secure = certified = False
@@ -141,6 +142,23 @@ class Json:
     def now(self, name: str, fields: Mapping[str, Any], room: Room, viewer: int) -> bytes:
         """`{"ev":"typing","room_id":7,"people":[["bob",2]]}`"""
         return self.notice(name, fields)
+
+    def envelope(self, envelope: Envelope) -> bytes:
+        """`{"ev":"envelope","n":57,"seq":812,"room_id":7,"by":"bob","by_id":3,"device":"…","at":"…","envelope":"…"}`"""
+        n, _, seq, room, by, by_name, sender, at, body = envelope
+        return _line(
+            {
+                "ev": "envelope",
+                "n": n,
+                "seq": seq,
+                "room_id": room,
+                "by": by_name,
+                "by_id": by,
+                "device": sender,
+                "at": moment(at),
+                "envelope": body,
+            }
+        )
 
     def events(self, events: Sequence[Event], room: Room, viewer: int, current: bool) -> list[bytes]:
         """`{"ev":"say","seq":812,"room":"#ops","room_id":7,"by":"alice","by_id":3,"at":"…","text":"hi","mid":"…"}`"""

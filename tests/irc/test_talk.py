@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.irc.talk import Irc, IrcTestCase
 from tests.memory import ABROAD
+from tests.sealing import body, envelopes, equip, found
 
 
 class TalkTests(IrcTestCase):
@@ -111,11 +112,13 @@ class TalkTests(IrcTestCase):
     def test_sealed(self) -> None:
         """Nothing is said to an encrypted group from here, and what is said there cannot be read here."""
         json = self.server.program("dora")
-        json.call(do="create", room="#safe", sealed=True, people=["alice"])
+        chat = self.server.resume("alice")
+        dora, keys = equip(json), equip(chat)
+        room, chain = found(json, dora, "#safe", [keys])
         alice = self.client("alice", "standard-replies")
         self.assertTrue(alice.say("PRIVMSG #safe :x")[0].startswith(":chatd FAIL PRIVMSG E2E_ONLY #safe :#safe is end"))
         self.assertIn("E2E_ONLY", alice.say("NOTICE #safe :x")[0])
-        json.call(do="say", room="#safe", sealed="aGVsbG8=")
+        json.call(do="say", room=room, sealed=body(chain.head), envelopes=envelopes(keys.devices[0]))["ok"]
         self.assertEqual(alice.lines(), [":chatd NOTICE #safe :dora: (end-to-end encrypted: use chat)"])
 
     def test_limits(self) -> None:

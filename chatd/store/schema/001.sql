@@ -23,7 +23,9 @@ CREATE TABLE room (
     sealed  INTEGER NOT NULL DEFAULT 0,
     door    TEXT NOT NULL DEFAULT 'ask',        -- open, ask, invite
     topic   TEXT NOT NULL DEFAULT '',
-    head    TEXT,                               -- sealed groups: hash of the newest room-log entry (base64)
+    origin  TEXT,                               -- sealed groups: hash of the first entry of the group's log (base64),
+    head    TEXT,                               -- of the newest one,
+    entries INTEGER NOT NULL DEFAULT 0,         -- and how many there are
     created INTEGER NOT NULL,
     closed  INTEGER
 );
@@ -45,6 +47,9 @@ CREATE TABLE event (
 );
 CREATE INDEX event_room ON event (room, seq);
 CREATE UNIQUE INDEX event_mid ON event (author, mid) WHERE mid IS NOT NULL;
+CREATE INDEX event_proof ON event (room, seq) WHERE proof IS NOT NULL;
+-- Whatever is blanked, by age or by wish: an event that carries a proof stays as it is (E2E.md §6).
+CREATE TRIGGER event_proof_stays BEFORE UPDATE ON event WHEN old.proof IS NOT NULL BEGIN SELECT RAISE (IGNORE); END;
 
 -- Membership is an interval of seq: who hears event e of the room is who has since <= e.seq <= until.
 CREATE TABLE member (
@@ -63,6 +68,7 @@ CREATE TABLE request (
     room    INTEGER NOT NULL REFERENCES room (id),
     account INTEGER NOT NULL REFERENCES account (id),
     at      INTEGER NOT NULL,
+    key     TEXT,                               -- sealed groups: the account key of the one who asks (base64)
     PRIMARY KEY (room, account)
 ) WITHOUT ROWID;
 CREATE INDEX request_account ON request (account);
@@ -86,7 +92,8 @@ CREATE TABLE login (
     address TEXT NOT NULL,
     created INTEGER NOT NULL,
     rotated INTEGER NOT NULL,
-    used    INTEGER NOT NULL
+    used    INTEGER NOT NULL,
+    device  INTEGER REFERENCES device (id)      -- which of the account's devices it is, if it is one
 );
 CREATE INDEX login_account ON login (account);
 
@@ -120,6 +127,60 @@ CREATE TABLE invitation (
     until   INTEGER NOT NULL,
     note    TEXT NOT NULL
 );
+
+-- Keys (E2E.md §1 to §3). Whatever is base64 here was made and signed by clients, and is handed on as it came.
+CREATE TABLE manifest (
+    account INTEGER NOT NULL REFERENCES account (id),
+    seq     INTEGER NOT NULL,                   -- the manifest's own number, from 1
+    hash    TEXT NOT NULL,
+    key     TEXT NOT NULL,                      -- the account key
+    generation INTEGER NOT NULL,
+    body    TEXT NOT NULL,
+    at      INTEGER NOT NULL,
+    PRIMARY KEY (account, seq)
+) WITHOUT ROWID;
+CREATE TABLE device (
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,
+    account INTEGER NOT NULL REFERENCES account (id),
+    name    TEXT NOT NULL UNIQUE,               -- its 16 random bytes
+    key     TEXT NOT NULL,                      -- it signs with this
+    newest  INTEGER NOT NULL DEFAULT 0,         -- the highest id of a one-time key ever seen: none comes again
+    spare   INTEGER NOT NULL DEFAULT 0,         -- the fallback key's id, and the key
+    fallback TEXT,
+    added   INTEGER NOT NULL,
+    revoked INTEGER
+);
+CREATE INDEX device_account ON device (account) WHERE revoked IS NULL;
+CREATE TABLE prekey (
+    device  INTEGER NOT NULL REFERENCES device (id),
+    id      INTEGER NOT NULL,
+    body    TEXT NOT NULL,
+    PRIMARY KEY (device, id)
+) WITHOUT ROWID;
+-- What is for one device alone, until it has acknowledged it.
+CREATE TABLE envelope (
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,
+    device  INTEGER NOT NULL REFERENCES device (id),
+    seq     INTEGER REFERENCES event (seq),     -- the message that it opens; NULL: none
+    sender  INTEGER NOT NULL REFERENCES device (id),
+    at      INTEGER NOT NULL,
+    body    TEXT NOT NULL
+);
+CREATE INDEX envelope_device ON envelope (device, id);
+-- An account's keys, sealed under a code that only the person has.
+CREATE TABLE vault (
+    account INTEGER PRIMARY KEY REFERENCES account (id),
+    body    TEXT NOT NULL,
+    at      INTEGER NOT NULL
+);
+-- Devices that ask to become their account's.
+CREATE TABLE linking (
+    account INTEGER NOT NULL REFERENCES account (id),
+    device  TEXT NOT NULL,
+    entry   TEXT NOT NULL,
+    at      INTEGER NOT NULL,
+    PRIMARY KEY (account, device)
+) WITHOUT ROWID;
 
 -- Who serves and who is connected where. Not in the log: it is true only now.
 CREATE TABLE instance (

@@ -16,7 +16,7 @@ from typing import Any, Final
 from chatd import texts
 from chatd.command import TABLE, Settings
 from chatd.errors import Refusal
-from chatd.model import Ask, Call, Event, Reply, Room
+from chatd.model import Ask, Call, Envelope, Event, Reply, Room
 from chatd.wire.framing import Lines, Overlong
 from chatd.wire.irc import answers, presence, talk, terms, verbs
 from chatd.wire.irc.asked import Asked
@@ -86,6 +86,7 @@ class Irc:
     focused = False
     cursor = True
     lively = True
+    decrypts = False
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -394,6 +395,10 @@ class Irc:
         return dump(presence.now(self, name, fields, room, viewer))
 
     # -- events out ---------------------------------------------------------------------------------------------------
+
+    def envelope(self, envelope: Envelope) -> bytes:
+        """No session of this dialect is a device."""
+        raise NotImplementedError
 
     def events(self, events: Sequence[Event], room: Room, viewer: int, current: bool) -> list[bytes]:
         """Each event's lines."""
