@@ -19,6 +19,7 @@ from client.around import TYPING, Around
 from client.arrival import Arrival
 from client.commands import Commands
 from client.conversation import Action, Begin, Call, Conversation, Enter, In, Local, Out, Queue, Show
+from client.export import Export
 from client.face import Face
 from client.past import Past
 from client.receipts import Receipts
@@ -70,6 +71,7 @@ class Chat:
         self.sender = Sender(self)
         self.arrival = Arrival(self)
         self.receipts = Receipts(self)
+        self.export = Export(self)
         self.past = Past(self)
         self.sealed = Sealed(self)
         self.sealed_calls = SealedCalls(self)
@@ -118,7 +120,8 @@ class Chat:
     @property
     def busy(self) -> bool:
         """Whether an answer is awaited before the next line can be understood."""
-        return self.sender.busy or (self._files is not None and self._files.asking > 0)
+        asking = self._files is not None and self._files.asking > 0
+        return self.sender.busy or asking or self.export.under_way > 0
 
     @property
     def transferring(self) -> bool:
@@ -290,6 +293,8 @@ class Chat:
             self._notify(fields.get("level"))
         elif do in FILES:
             self.files.command(do, fields)
+        elif do == "export":
+            self.export.command(fields)
         else:
             self.face.local(do, fields)
 

@@ -46,6 +46,8 @@ LOCAL: Final = [
            "/image cat.png asleep again", ("path", "rest", False), needs="member"),
     _local("/get <file> [folder]", "Files", "Fetch a file, into this folder or another. Nothing is written over.",
            "/get 17 ~/Downloads", ("file", "word", True), ("folder", "rest", False), needs="login"),
+    _local("/export [path...]", "Past", "Write all that you may read here to a file: text, JSON lines or HTML.",
+           "/export ops.html", ("path", "rest", False), needs="member"),
     _local("/cancel [file]", "Files", "Stop a transfer, or take back a file of yours.", "/cancel 17",
            ("file", "word", False), needs="login"),
 ]  # fmt: skip

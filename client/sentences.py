@@ -5,6 +5,8 @@ The rule: the words are FEATURES.md's where it has them.
 
 from __future__ import annotations
 
+from chatd.texts import clean
+
 HINT = "Type to talk. /help for commands, Tab completes, /quit leaves."
 COMING = "Server is shutting down. Waiting to reconnect, Ctrl-C to quit."
 PIN = "The server's certificate is not the pinned one. Not connecting."
@@ -19,6 +21,8 @@ OTHER_SERVER = "{queued} for {server} not sent yet. For another server: chat --p
 LOG_IN_FIRST = "Not logged in. Start chat once and log in: chat{profile}"
 NO_SUCH_ROOM = "You are not in {name}. /join {name}"
 NO_UNREAD = "Nothing unread."
+NOT_EXPORTED = "Not exported to {path}: {why}"
+EXPORT_CUT = "the connection was cut. Nothing is left behind; /export again."
 NOT_A_TERMINAL = "This is no terminal: going on line by line, as with --plain."
 
 OLDER = "(/history once more shows what is older)"
@@ -200,3 +204,8 @@ def picture(name: str, size: str, pixels: str, caption: str) -> str:
     """
     about = f"{name} {size}, {pixels}"
     return f"[picture {about}: {caption}]" if caption else f"[picture {about}]"
+
+
+def exported(count: int, room: str, path: str) -> str:
+    """What `/export` has written."""
+    return f"{count:,} {'line' if count == 1 else 'lines'} of {clean(room)} in {clean(path)}."

@@ -91,12 +91,24 @@ FORMATS: Final = tuple(_WAYS)
 """What an export can be written as."""
 
 
+def opening(room: str, form: str) -> list[str]:
+    """What stands above the events in a file of one of the `FORMATS`; lines without their ends."""
+    return [_HEAD.format(room=html.escape(room))] if form == "html" else []
+
+
+def line(event: Event, room: str, form: str) -> list[str]:
+    """An event."""
+    return _WAYS[form](event, room)
+
+
+def closing(form: str) -> list[str]:
+    """What stands below."""
+    return ["</body></html>"] if form == "html" else []
+
+
 def exported(events: Iterable[Event], room: str, form: str) -> Iterator[str]:
-    """The lines of a file in one of the `FORMATS`, without their ends."""
-    if form == "html":
-        yield _HEAD.format(room=html.escape(room))
-    write = _WAYS[form]
+    """All lines of a file."""
+    yield from opening(room, form)
     for event in events:
-        yield from write(event, room)
-    if form == "html":
-        yield "</body></html>"
+        yield from line(event, room, form)
+    yield from closing(form)

@@ -1,0 +1,114 @@
+"""Taking a room's past along: `/export` writes a file of text, JSON lines or HTML (FEATURES row 37).
+
+The rule: what the server has is asked for page by page, and nothing is held in memory; where a line was opened here, or
+kept here longer than there, ours is written. A file has its name only once it is whole, and never another's.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final
+
+from twisted.internet.defer import Deferred
+
+from chatd.texts import keeping
+from client import sentences
+from client.answers import Lost, Refused
+from client.files.landing import NoRoom, settle
+from client.past import as_wire
+from client.view import as_event
+
+if TYPE_CHECKING:
+    from client.chat import Chat
+    from client.view import Place
+
+USAGE: Final = "Usage: /export [txt|jsonl|html, or a path that ends so]"
+PAGE: Final = 500
+
+
+class Export:
+    """What one chat writes."""
+
+    def __init__(self, chat: Chat) -> None:
+        self.chat = chat
+        self.under_way = 0
+
+    def command(self, fields: Mapping[str, Any]) -> None:
+        """`/export` was typed."""
+        place = self.chat.view.places.get(fields["room"])
+        if place is None:
+            return
+        typed = str(fields.get("path") or "txt").strip().strip("'\"")
+        form = typed if typed in keeping.FORMATS else Path(typed).suffix.removeprefix(".").lower()
+        if form not in keeping.FORMATS:
+            self.chat.notice(USAGE, style="class:error")
+            return
+        path = Path(self._name(place, form)) if typed == form else Path(typed).expanduser()
+        self.under_way += 1
+        Deferred.fromCoroutine(self._write(place, form, path)).addErrback(self._failed, path).addBoth(self._ended)
+
+    def _name(self, place: Place, form: str) -> str:
+        """`ops-2026-11-21.txt`"""
+        day = time.strftime("%Y-%m-%d", time.localtime(self.chat.now() / 1000))
+        return f"{re.sub(r'^[#@]', '', place.name)}-{day}.{form}"
+
+    async def _write(self, place: Place, form: str, path: Path) -> None:
+        folder = path.parent
+        handle, name = tempfile.mkstemp(prefix=".export-", dir=folder)
+        gathered, count = Path(name), 0
+        try:
+            with open(handle, "w", encoding="utf-8", errors="replace", newline="\n") as out:
+                _put(out, keeping.opening(place.name, form))
+                async for fields in self._events(place):
+                    count += 1
+                    _put(out, keeping.line(as_event(fields), place.name, form))
+                _put(out, keeping.closing(form))
+                out.flush()
+                os.fsync(out.fileno())
+            there = settle(gathered, folder, path.name)
+        finally:
+            gathered.unlink(missing_ok=True)
+        self.chat.notice(sentences.exported(count, place.name, str(there)))
+
+    async def _events(self, place: Place) -> Any:
+        """Every event of the room that may be heard, the oldest first. Offline, those that are here."""
+        if not self.chat.inside:
+            for fields in self.chat.store.all(place.id):
+                yield fields
+            return
+        after, more = 0, True
+        while more:
+            answer = await self.chat.link.call({"do": "export", "room": place.id, "after": after})
+            for event in answer["events"]:
+                here = self.chat.store.event(event["seq"])
+                theirs = as_wire(event, answer["room"])
+                yield here if here is not None and ("text" in here or "warn" in here) else theirs
+                after = event["seq"]
+            more = bool(answer["more"])
+
+    def _failed(self, failure: Any, path: Path) -> None:
+        error = failure.value
+        if isinstance(error, Lost):
+            why = sentences.EXPORT_CUT
+        elif isinstance(error, Refused):
+            why = str(error.error.get("text", error.code))
+        elif isinstance(error, OSError):
+            why = error.strerror or str(error)
+        elif isinstance(error, NoRoom):
+            why = str(error)
+        else:
+            failure.raiseException()
+        self.chat.notice(sentences.NOT_EXPORTED.format(path=path, why=why), style="class:error")
+
+    def _ended(self, result: Any) -> Any:
+        self.under_way -= 1
+        return result
+
+
+def _put(out: IO[str], lines: Iterator[str] | list[str]) -> None:
+    out.writelines(f"{line}\n" for line in lines)
