@@ -27,7 +27,7 @@ class Limits:
     calls_burst: int = 300
     calls_per_second: float = 100.0
     bytes_burst: int = 4_194_304
-    bytes_per_second: float = 1_048_576.0
+    bytes_per_second: float = 524_288.0
     waiting_lines: int = 64
     waiting_bytes: int = 2_097_152
     registrations_per_hour: int = 20

@@ -209,6 +209,10 @@ class ChatProtocol(Protocol):
         if not transport.disconnecting and not self._held:
             transport.resumeProducing()
 
+    def rest(self, seconds: float) -> None:
+        """Take nothing for so long."""
+        self.factory.rest(self, seconds)
+
     def hold(self) -> None:
         """More has come than may come a second: read on later."""
         transport: Any = self.transport
@@ -338,9 +342,15 @@ class ChatFactory(Factory[ChatProtocol]):
         if protocol.bucket is None:
             protocol.bucket = Bucket(limits.bytes_burst, self.swept)
         wait = protocol.bucket.spend(amount, limits.bytes_burst, limits.bytes_per_second, self.swept)
-        if wait > 0 and protocol not in self._held:
-            self._held[protocol] = self.swept + wait
+        if wait > 0:
+            self.rest(protocol, wait)
+
+    def rest(self, protocol: ChatProtocol, seconds: float) -> None:
+        """That connection is not read for so long."""
+        until = self.swept + seconds
+        if protocol not in self._held:
             protocol.hold()
+        self._held[protocol] = max(until, self._held.get(protocol, 0.0))
 
     def closing(self, protocol: ChatProtocol) -> None:
         """A connection is to end once it is flushed."""

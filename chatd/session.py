@@ -99,6 +99,9 @@ class Connection(Protocol):
     def resume_reading(self) -> None:
         """Take more."""
 
+    def rest(self, seconds: float) -> None:
+        """Take nothing for so long."""
+
     def certificate(self) -> str:
         """The SHA-256, in hex, of the certificate that the client has shown; "" where it has shown none."""
 
@@ -113,6 +116,12 @@ class Connection(Protocol):
 
     def close(self) -> None:
         """Flush and end."""
+
+
+RESTS_AFTER: Final = 64
+RESTS_MOST: Final = 60.0
+"""Refused lines, more than were taken, after which a connection is not read for as long as they would have taken, at
+the most so many seconds: to refuse costs, too, and whoever writes without a pause costs no more than who keeps pace."""
 
 
 def _size(line: bytes | Overlong) -> int:
@@ -131,6 +140,7 @@ class Session:
         "_device",
         "_drained",
         "_ending",
+        "_excess",
         "_flying",
         "_follow",
         "_greeted",
@@ -197,6 +207,7 @@ class Session:
         self._interview: Interview | None = None
         self._greeted = False
         self._nonsense = 0
+        self._excess = 0
         self._ending = ""
         self._paused = self._pumping = self._pinging = False
         self._drained: Deferred[None] | None = None
@@ -440,8 +451,13 @@ class Session:
         self._tokens = min(limits.lines_burst, self._tokens + (now - self._stamp) * limits.lines_per_second)
         self._stamp = now
         if self._tokens < 1:
+            self._excess += 1
+            if self._excess >= RESTS_AFTER:
+                self._connection.rest(min(RESTS_MOST, self._excess / limits.lines_per_second))
             raise Refusal("RATE", wait=max(1, round((1 - self._tokens) / limits.lines_per_second)))
         self._tokens -= 1
+        if self._excess:
+            self._excess -= 1
         key: int | str = self.account or network(self.address)
         bucket = self.instance.buckets.get(key)
         if bucket is None:

@@ -175,6 +175,21 @@ class PaceTests(Base):
         home.send(b" " * 65_536 * 4 + b"\n")
         self.assertEqual(home.transport.producerState, "producing")
 
+    def test_without_a_pause(self) -> None:
+        """Who writes on and on is refused some lines, and then not read for as long as those would have taken."""
+        server = self.serve()
+        alice = server.program("alice", ABROAD)
+        for _ in range(40):
+            alice.send(b'{"id":1,"do":"whoami"}\n' * 100)
+        answers = alice.objects()
+        self.assertEqual(len(answers), 200)
+        self.assertEqual(sum("ok" in answer for answer in answers), 60 - 1)
+        self.assertEqual(alice.transport.producerState, "paused")
+        server.advance(6.9)
+        self.assertEqual(alice.objects(), [])
+        server.advance(0.3)
+        self.assertGreater(len(alice.objects()), 0)
+
     def test_bytes_and_lines_that_wait(self) -> None:
         """A connection that is held for its bytes and for its lines is read again when neither holds it."""
         server = self.serve(bytes_burst=65_536, bytes_per_second=65_536.0, waiting_lines=2)
