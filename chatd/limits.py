@@ -81,5 +81,5 @@ class Limits:
     account_uploads: int = 100
     disk_reserve_bytes: int = 67_108_864
     proxy_header_seconds: float = 3.0
-    drain_seconds: float = 5.0
+    drain_seconds: float = 4.0
     limit_loopback: bool = False
