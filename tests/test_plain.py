@@ -1281,10 +1281,12 @@ class RefusalTests(Base):
     LATER = frozenset({"NO_FILES_YET", "SECRET_IN_LINE"})
     """Those of issues to come: the client (4)."""
     DIALECTS = frozenset({"BAD_LINE", "MID_REUSED", "QUOTA", "TICKET", "FILE_CUT", "CHECKSUM", "DISK_FULL"})
-    ACCOUNTS = frozenset({"CODE_NEEDED", "BAD_CODE", "FACTOR", "BY_INVITATION", "BAD_INVITATION"})
+    ACCOUNTS = frozenset(
+        {"CODE_NEEDED", "BAD_CODE", "FACTOR", "BY_INVITATION", "BAD_INVITATION", "BAD_CERTIFICATE", "GUESTS_ONLY"}
+    )
     CROWDS = frozenset({"FULL", "CROWDED", "SLOW", "IDLE"})
     SEALED = frozenset({"STALE", "NO_DEVICE", "NO_KEYS", "BAD_PROOF"})
-    """tests.test_accounts and tests.test_crowd have them."""
+    """tests.test_accounts, tests.test_crowd and tests.irc have them."""
     """Those that only a program can meet, or a file's connection; tests.test_json and tests.test_files have them."""
 
     def setUp(self) -> None:
