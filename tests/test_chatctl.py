@@ -201,6 +201,33 @@ class AloneTests(SynchronousTestCase):
             self.assertRegex(elsewhere("restore", str(backup)).err, "it lists ")
         self.assertFalse((elsewhere.data / "chatd.sqlite").exists())
 
+    def test_export(self) -> None:
+        """What a member may hear of a room goes into a new file; others' rooms, other names and forms are refused."""
+        server = Server(self.data)
+        alice, bob = server.person("alice"), server.person("bob")
+        for typed in ("/create #ops", "before bob came", "/add bob", "hello", "@bob psst"):
+            alice.type(typed)
+        bob.lines()
+        server.stop()
+        for form in ("txt", "jsonl", "html"):
+            path = self.data.with_name(f"ops.{form}")
+            self.assertRegex(self.say("export", "bob", "#ops", str(path)), rf"^\d lines of #ops in \S+ops\.{form}\.$")
+            self.assertIn("hello", path.read_text())
+            self.assertNotIn("before bob came", path.read_text())
+        path = self.data.with_name("psst.txt")
+        self.say("export", "bob", "@alice", str(path))
+        self.assertIn("alice: psst", path.read_text())
+        self.assertIn("psst.txt: File exists", self.say("export", "bob", "@alice", str(path), status=1))
+        other = str(self.data.with_name("other.txt"))
+        for words, said in (
+            (("bob", "#nowhere", other), "No such group: #nowhere."),
+            (("carol", "#ops", other), "No such person: carol."),
+            (("bob", "@carol", other), "No such person: carol."),
+        ):
+            self.assertIn(said, self.say("export", *words, status=1))
+        self.assertIn("must end with .txt", self.say("export", "bob", "#ops", "ops.doc", status=2))
+        self.assertFalse(Path(other).exists())
+
     def test_help(self) -> None:
         """--help says with which status it ends, and every command says what it does."""
         text = parser().format_help()
@@ -323,7 +350,9 @@ class DocumentedTests(SynchronousTestCase):
         base = Path(self.mktemp())
         data = base / "chat"
         chatctl = Operator(data)
-        chatctl("initdb")
+        server = Server(data)
+        server.person("alice").type("/create #ops")
+        server.stop()
         text = (ROOT / "docs" / "operations.md").read_text("utf-8")
         lines = re.findall(r"^    chatctl (--data .*)$", text, re.MULTILINE)
         self.assertGreater(len(lines), 14)
@@ -337,7 +366,7 @@ class DocumentedTests(SynchronousTestCase):
             self.assertEqual(ran.status, 3 if words[0] == "status" else 0, (line, ran))
         self.assertEqual(chatctl("check").status, 0)
         verbs = {line.split()[2] for line in lines}
-        self.assertEqual(verbs, {"status", "initdb", "check", "user", "invite", "backup", "restore"})
+        self.assertEqual(verbs, {"status", "initdb", "check", "user", "invite", "export", "backup", "restore"})
 
     def test_every_status(self) -> None:
         """The statuses in the table are those that there are."""

@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from chatd import names, passwords
+from chatd import command, names, passwords
 from chatd.command import find_user
 from chatd.commands.leaving import close_account
 from chatd.errors import Refusal
-from chatd.store import Tx
+from chatd.model import Role, Room
+from chatd.store import ReadTx, Tx
 
 Fields = dict[str, Any]
 
@@ -146,6 +147,26 @@ def invite_list(tx: Tx) -> Fields:
 def invite_revoke(tx: Tx, number: int) -> Fields:
     """An invitation that holds no more."""
     return {"invite": number, "changed": tx.drop_invitation(number)}
+
+
+def find_room(tx: ReadTx, account: int, typed: str) -> Room:
+    """The room that this account calls so: `#ops` or `@bob`; of two conversations with bob the one in clear.
+
+    @raise Refusal: NO_GROUP, NO_USER, NOT_MEMBER.
+    """
+    if typed.startswith("@"):
+        other = command.find_user(tx, typed)
+        number = tx.direct(account, other.id, sealed=False) or tx.direct(account, other.id, sealed=True)
+    else:
+        group = tx.group(names.fold_group(typed))
+        number = None if group is None else group.id
+    if number is None:
+        raise Refusal("NO_GROUP", room=typed, near="")
+    room = tx.room(number, account)
+    assert room is not None
+    if room.role is Role.NONE:
+        raise Refusal("NOT_MEMBER", room=room.name)
+    return room
 
 
 @act("note")

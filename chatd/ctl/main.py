@@ -12,16 +12,20 @@ import secrets
 import sqlite3
 import string
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from chatd import __version__, codes, commands, names, passwords  # noqa: F401  (the table of commands fills)
+from chatd.command import find_user
+from chatd.commands.talk import SHOWN
 from chatd.config import Config, ConfigError, load
 from chatd.ctl import backup
+from chatd.ctl.acts import find_room
 from chatd.ctl.backup import BadBackup
 from chatd.ctl.reach import PATIENCE, Reach, Silent, now_ms
 from chatd.errors import Refusal
+from chatd.model import Event
 from chatd.passwords import Policy
 from chatd.store import check
 from chatd.store.alone import Alone
@@ -29,6 +33,7 @@ from chatd.store.migrate import TooNew, migrate
 from chatd.store.sqlite import heals
 from chatd.texts import chatctl as lines
 from chatd.texts import refusal
+from chatd.texts.keeping import FORMATS, exported
 
 DONE: Final = 0
 REFUSED: Final = 1
@@ -49,6 +54,7 @@ EPILOG: Final = """exit status:
 A running server is asked over run/node-N.ctl in the data folder, which only its owner may use; where none runs the
 work is done on the file."""
 DAY_MS: Final = 86_400_000
+PAGE: Final = 5_000
 
 
 class Problem(Exception):
@@ -117,6 +123,10 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--anyway", action="store_true", help="make one though bytes of files are lost")
     made = verb("verify", "Restore a backup into a temporary place and compare with what it was made of.", do_verify)
     made.add_argument("file", type=Path)
+    made = verb("export", "Write what somebody may hear of a room to a file.", do_export)
+    made.add_argument("name", help="whose room it is")
+    made.add_argument("room", help="#group, or @person for a conversation of two")
+    made.add_argument("file", type=Path, help=f"the new file; ends with {', '.join(f'.{each}' for each in FORMATS)}")
     made = verb("restore", "Make an empty folder what a backup holds.", do_restore)
     made.add_argument("file", type=Path)
     return top
@@ -365,6 +375,35 @@ def _verify(args: Any) -> int:
         for line in lines.listed_faults(faults):
             print(line)
     return _say(args, "verify", fields | {"faults": faults if args.json else len(faults)}, REFUSED if faults else DONE)
+
+
+def do_export(args: Any) -> int:
+    """What somebody may hear of a room."""
+    form = args.file.suffix.removeprefix(".")
+    if form not in FORMATS:
+        raise Problem(USAGE, "form", file=args.file)
+    with Alone(args.loaded.data, now_ms) as file:
+        who = file.read(lambda tx: find_user(tx, args.name))
+        room = file.read(lambda tx: find_room(tx, who.id, args.room))
+        with open(os.open(args.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
+            count = 0
+            for line in exported(_heard(file, who.id, room.id), room.name, form):
+                out.write(f"{line}\n")
+                count += 1
+    _reach(args).note("export", f"{room.name} of {who.name}")
+    return _say(args, "export", {"lines": count, "room": room.name, "file": str(args.file)})
+
+
+def _heard(file: Alone, account: int, room: int) -> Iterator[Event]:
+    after = 0
+    while True:
+        page = file.read(
+            lambda tx, start=after: tx.stretch(account, room, PAGE, newest=False, seqs=(start, None), kinds=SHOWN)  # type: ignore[misc]
+        )
+        yield from page
+        if len(page) < PAGE:
+            return
+        after = page[-1].seq
 
 
 def do_restore(args: Any) -> int:

@@ -139,6 +139,7 @@ PROBLEMS: Final[dict[str, str]] = {
     "too_new": "{why}",
     "refused": "{text}",
     "not_allowed": "{data} is another user's: {why}",
+    "form": "{file} must end with .txt, .jsonl or .html.",
     "confirm": "Say --yes to delete {name} without being asked.",
     "broken": "The database is damaged: {why}. chatctl check says more.",
 }
