@@ -386,7 +386,7 @@ class Sealed:
         fields.pop("sealed", None)
         if warn is not None:
             self._warn(warn, line)
-        return fields | said(content) | {"e2e": True}
+        return told(line, content) | {"e2e": True}
 
     def hold(self, line: Mapping[str, Any], content: Mapping[str, Any] | None) -> None:
         """What somebody with a changed key said, until that key is accepted."""
@@ -400,7 +400,7 @@ class Sealed:
         for seq, content in book.get("held", name) or ():
             kept = self.chat.store.event(seq)
             if kept is not None and content is not None:
-                fields = {key: value for key, value in kept.items() if key not in ("warn", "sealed")} | said(content)
+                fields = told(kept, content)
                 self.chat.store.amend(Held(seq, fields["room_id"], 1, fields))
                 self.chat.transcript.late(fields)
         with book.atomic():
@@ -421,6 +421,8 @@ class Sealed:
             place = self.chat.view.places.get(wire["room"]) if isinstance(wire["room"], int) else None
             if place is None or not place.sealed:
                 return self.chat.link.call(wire)
+            if (about := entry.fields.get("content")) is not None:  # of a file (client/files/sending.py)
+                return ensureDeferred(self.say(entry.mid, place.id, about, "file", file=entry.fields["file"]))
             return ensureDeferred(self.say(entry.mid, place.id, content_of(entry.text, entry.fields)))
         if entry.do == "msg":
             return ensureDeferred(self._message(entry, wire))
@@ -496,11 +498,18 @@ def content_of(text: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     return {"text": text, **{name: fields[name] for name in ("how",) if name in fields}}
 
 
-def said(content: Mapping[str, Any]) -> dict[str, Any]:
-    """What a sealed message says, as fields of an event."""
-    fields: dict[str, Any] = {"text": str(content.get("text", ""))}
+def told(line: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:
+    """An event with what its sealed message says; one that brings a file reads as that of an open room."""
+    fields = {name: value for name, value in line.items() if name not in ("warn", "sealed")}
+    if "file" in content:
+        from client.crypto import encoding, message
+        from client.files import sealed
+
+        _, header = message.from_wire(encoding.data(line["sealed"]))
+        found = sealed.opened(fields, content, header.room)
+        if found is not None:
+            return found
+    fields["text"] = str(content.get("text", ""))
     if isinstance(how := content.get("how"), str):
         fields["data"] = {"how": how}
-    if isinstance(file := content.get("file"), Mapping):
-        fields["data"] = {**fields.get("data", {}), "file": file}
     return fields

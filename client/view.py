@@ -131,7 +131,7 @@ class View:
 
     def weight(self, event: Event) -> int:
         """What an event adds to the counts."""
-        if event.kind != "say" or event.by == self.account:
+        if event.kind not in ("say", "file") or event.by == self.account:
             return 0
         place = self.places.get(event.room)
         if place is not None and place.kind == "direct":

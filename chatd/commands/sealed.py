@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from chatd import records
+from chatd.commands import files
 from chatd.errors import Refusal
 from chatd.model import Account, Kind, Me, Room
 from chatd.records import Entry, Malformed
@@ -120,10 +121,11 @@ def say(
     sealed: Any,
     envelopes: Mapping[str, str],
     without: Sequence[str | int],
+    file: str | int | None = None,
 ) -> int:
-    """A message that only the members can open; its seq.
+    """A message that only the members can open; its seq. `file`: the one of which it tells them.
 
-    @raise Refusal: STALE where the sender saw another state of the room than is true now.
+    @raise Refusal: NO_FILE; STALE where the sender saw another state of the room than is true now.
     """
     limits = me.settings.limits
     if not isinstance(sealed, str):
@@ -145,7 +147,8 @@ def say(
     extra = [device for device in named if device not in circle or device == me.device_id]
     if seen != head or missing or extra:
         raise Refusal("STALE", head="" if chain is None else head, missing=missing, extra=extra)
-    seq = tx.append("say", room.id, me.account, sealed=sealed)
+    about = None if file is None else files.announce(tx, me, room, file)
+    seq = tx.append("say", room.id, me.account, sealed=sealed, data=about)
     sender = (me.device, me.device_id, Account(me.account, me.name))
     tx.post(sender, [(circle[device], body) for device, body in letters.items()], seq, room.id)
     return seq

@@ -48,7 +48,7 @@ _HISTORY: Final = "/history [count] [since AGE] [before ID] [on DATE]"
     topic="Talk",
     example="/say hi",
     light=True,
-    optional=("sealed", "how", "envelopes:map", "without:list"),
+    optional=("sealed", "how", "file", "envelopes:map", "without:list"),
 )
 def say(
     tx: Tx,
@@ -57,6 +57,7 @@ def say(
     text: str = "",
     sealed: str | int | None = None,
     how: str | int | None = None,
+    file: str | int | None = None,
     envelopes: Mapping[str, str] = NO_ENVELOPES,
     without: Sequence[str | int] = (),
 ) -> Reply | Ask:
@@ -68,8 +69,8 @@ def say(
     if room.sealed:
         if text or sealed is None or not me.device:
             raise Refusal("E2E_ONLY", room=room.name)
-        return Reply("done", {"seq": sealing.say(tx, me, room, sealed, envelopes, without)})
-    if sealed is not None or envelopes or without:
+        return Reply("done", {"seq": sealing.say(tx, me, room, sealed, envelopes, without, file)})
+    if sealed is not None or file is not None or envelopes or without:
         raise Refusal("BAD_USAGE", usage="/say [text...]")
     if not text:
         return Ask("text", "say.text", {"room": room.name})

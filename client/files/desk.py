@@ -25,7 +25,7 @@ from client.files import fetching, progress, sending
 from client.files.ability import Way
 from client.files.preview import Preview, Undrawable, preview
 from client.files.source import Source, Unsendable
-from client.files.transfer import Transfer
+from client.files.transfer import Transfer, sleep
 from client.formatting import clean
 from client.outbox import new_mid
 
@@ -71,14 +71,17 @@ class Files:
         """Make a call on the chat's own connection."""
         return self.chat.link.call(fields)
 
-    def crypto_room(self, room: int) -> bytes:
+    async def crypto_room(self, room: int) -> bytes:
         """A sealed room's id in its signed chain.
 
-        @raise Refused: it cannot be sealed for that room here.
+        @raise Refused: this device cannot send to it.
         """
-        place = self.chat.view.places.get(room)
-        row, *more = texts.refusal("E2E_ONLY", {"room": place.name if place else ""})
-        raise Refused({"code": "E2E_ONLY", "text": row, "help": "\n".join(more)})
+        while True:
+            await self.connected()
+            try:
+                return (await self.chat.sealed.room(room)).id
+            except Lost:
+                await sleep(self, 1.0)
 
     def open(self, wire: Callable[[], Wire]) -> Deferred[Any]:
         """Open another connection to the same server."""
@@ -279,8 +282,14 @@ class Files:
         self.fetch(record)
 
     def wanted(self, about: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-        """The record of a file to be fetched, from the server's answer and, for a sealed one, from its message."""
+        """The record of a file to be fetched, from the server's answer and, for a sealed one, from its message.
+
+        @raise Failed: its message was never opened here.
+        """
         told = self.chat.store.get(f"file:{about['file']}") or about
+        place = self.chat.view.places.get(about.get("room_id", 0))
+        if told is about and place is not None and place.sealed and not about.get("sealed"):
+            raise Failed(sentences.NO_KEY.format(file=about["file"]))
         return {
             "key": f"get {about['file']} {folder.resolve()}",
             "way": "down",

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from chatd import texts
@@ -20,7 +21,7 @@ from client import sentences
 from client.answers import Lost, Refused
 from client.files.desk import Failed
 from client.files.source import Source, Unsendable
-from client.outbox import mid_of, new_mid
+from client.outbox import Entry, mid_of, new_mid
 from client.script import DONE, QUEUED, REFUSED, UNREACHABLE, USAGE, Script
 
 CLEAR: Final = "\r\x1b[K"
@@ -114,14 +115,20 @@ class SendFile(_Transferring):
         if self.chat.files.known(self.key):
             return
         if to.startswith("@"):
-            call = {"do": "dm", "user": to[1:], "mid": new_mid()}
-            self.chat.link.call(call).addCallbacks(lambda answer: self._begin(answer["room_id"]), self.refused)
+            Deferred.fromCoroutine(self._conversation(to[1:])).addCallbacks(self._begin, self.refused)
             return
         place = self.chat.view.find(to)
         if place is None:
             self.end(REFUSED, *texts.refusal("NOT_MEMBER", {"room": to}))
         else:
             self._begin(place.id)
+
+    async def _conversation(self, name: str) -> int:
+        """The conversation with somebody: sealed where they have keys."""
+        number = await self.chat.sealed.conversation(name) if self.chat.sealed.usable else 0
+        if not number:
+            number = (await self.chat.link.call({"do": "dm", "user": name, "mid": new_mid()}))["room_id"]
+        return number
 
     def _begin(self, room: int) -> None:
         try:
@@ -133,8 +140,14 @@ class SendFile(_Transferring):
             self.end(REFUSED, *failed.rows)
 
     def filed(self, key: str, where: Path | None, fault: Sequence[str]) -> None:
-        if key == self.key:
+        if key == self.key and (fault or not self.chat.unsent):  # else its message is still to go out
             self.end(REFUSED if fault else DONE, *fault)
+
+    def fate(self, entry: Entry, seq: int, error: Mapping[str, Any] | None) -> None:
+        if error is not None:
+            self.end(REFUSED, error["text"], *error.get("help", "").splitlines())
+        elif not self.chat.unsent and not self.chat.transferring:
+            self.end(DONE)
 
 
 class Get(_Transferring):
@@ -150,9 +163,12 @@ class Get(_Transferring):
         self.chat.link.call(call).addCallbacks(self._fetch, self.refused)
 
     def _fetch(self, about: Mapping[str, Any]) -> None:
-        record = self.chat.files.wanted(about, Path(self.options.folder))
-        self.key = record["key"]
-        self.chat.files.fetch(record)
+        try:
+            record = self.chat.files.wanted(about, Path(self.options.folder))
+            self.key = record["key"]
+            self.chat.files.fetch(record)
+        except Failed as failed:
+            self.end(REFUSED, *failed.rows)
 
     def filed(self, key: str, where: Path | None, fault: Sequence[str]) -> None:
         if key == self.key:

@@ -74,7 +74,7 @@ async def _sealed(
         transfer.phase = sentences.SEALING
         record["spool"] = sorted({*record["spool"], spool.name})
         keep(record)
-        room = files.crypto_room(record["room"])
+        room = await files.crypto_room(record["room"])
 
         def step(done: int) -> None:
             transfer.done = done
