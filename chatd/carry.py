@@ -44,7 +44,23 @@ def carry(session: Session, call: Call) -> None:
             lambda result: session.done(call, result, late=True)
         )
     else:
-        db.submit(Work(session, call, entry))
+        _submit(session, call, entry)
+
+
+def _submit(session: Session, call: Call, entry: command.Command, slow: Any = None) -> None:
+    """Into the next commit; who comes in passes the gate first, and has left it once there is an answer to send."""
+    instance = session.instance
+    if entry.after is None:
+        instance.db.submit(Work(session, call, entry, slow))
+        return
+
+    def enter() -> None:
+        if session.gone:
+            instance.gate.leave()
+        else:
+            instance.db.submit(Work(session, call, entry, slow, gated=True))
+
+    instance.gate.enter(instance.settings.limits.logins_at_once, enter)
 
 
 def _read_level(session: Session, call: Call, looks: int) -> None:
@@ -88,7 +104,7 @@ def _prepared(outcome: Slow | Ask, session: Session, call: Call) -> None:
 
     trying[address] += 1
     instance.slowly(outcome.run).addBoth(tried).addCallbacks(
-        lambda slow: instance.db.submit(Work(session, call, command.TABLE[call.verb], slow)),
+        lambda slow: _submit(session, call, command.TABLE[call.verb], slow),
         lambda failure: session.done(call, failure, late=True),
     )
 
@@ -96,9 +112,11 @@ def _prepared(outcome: Slow | Ask, session: Session, call: Call) -> None:
 class Work:
     """A session's call on its way through the writer."""
 
-    __slots__ = ("_slow", "account", "call", "light", "me", "mid", "origin", "room")
+    __slots__ = ("_gated", "_slow", "account", "call", "light", "me", "mid", "origin", "room")
 
-    def __init__(self, session: Session, call: Call, entry: command.Command, slow: Any = None) -> None:
+    def __init__(
+        self, session: Session, call: Call, entry: command.Command, slow: Any = None, *, gated: bool = False
+    ) -> None:
         self.origin = session
         self.call = call
         self.me = session.me
@@ -107,6 +125,7 @@ class Work:
         self.room: str | int | None = (call.room or session.focus) if self.light else None
         self.mid = call.mid if session.account else None
         self._slow = slow
+        self._gated = gated
 
     def run(self, tx: Tx) -> command.Outcome:
         """Inside the transaction."""
@@ -114,6 +133,8 @@ class Work:
 
     def done(self, result: Any) -> None:
         """Behind the commit, in the reactor."""
+        if self._gated and not (isinstance(result, Reply) and result.turn is not None):
+            self.origin.instance.gate.leave()  # else the session does, once it has read what more there is to tell
         if self.light:
             self.origin.flown(self.call, result)
         else:

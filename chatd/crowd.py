@@ -7,7 +7,8 @@ from the machine itself are not counted by address (unless `limit_loopback`), bu
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Callable
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Final
@@ -55,6 +56,35 @@ class Bucket:
     def full(self, burst: float, rate: float, now: float) -> bool:
         """Whether it is as full as a new one."""
         return self._left + (now - self._stamp) * rate >= burst
+
+
+class Gate:
+    """Lets in so many at a time, the others in the order in which they came."""
+
+    __slots__ = ("_inside", "_waiting")
+
+    def __init__(self) -> None:
+        self._inside = 0
+        self._waiting: deque[Callable[[], None]] = deque()
+
+    def enter(self, most: int, do: Callable[[], None]) -> None:
+        """Do this as soon as there is room among `most`; it says when it has left."""
+        if self._inside >= most:
+            self._waiting.append(do)
+        else:
+            self._inside += 1
+            do()
+
+    def leave(self) -> None:
+        """One is through."""
+        if self._waiting:
+            self._waiting.popleft()()
+        else:
+            self._inside -= 1
+
+    def __len__(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
 
 
 class Crowd:

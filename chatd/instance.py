@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from twisted.internet.defer import Deferred
 
 from chatd.command import Settings
-from chatd.crowd import Bucket
+from chatd.crowd import Bucket, Gate
 from chatd.errors import Refusal
 from chatd.feed import Feed
 from chatd.store.database import Database
@@ -103,5 +103,7 @@ class Instance:
     """The sessions with lines that are accepted and not begun."""
     buckets: dict[int | str, Bucket] = field(default_factory=dict)
     """How fast each account (before a login, each address) asks, over all of its connections here."""
+    gate: Gate = field(default_factory=Gate)
+    """Through it go those who come in: a thousand who come back at once are not one commit that all others wait for."""
     trying: Counter[str] = field(default_factory=Counter)
     """How many passwords wait for the password thread, by address."""

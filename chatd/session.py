@@ -582,7 +582,12 @@ class Session:
             self._settle(call, reply)
             return
         settings = self.instance.settings
-        self.instance.db.read(lambda tx: after(tx, account, settings)).addCallback(
+
+        def told(more: Any) -> Any:
+            self.instance.gate.leave()
+            return more
+
+        self.instance.db.read(lambda tx: after(tx, account, settings)).addBoth(told).addCallback(
             lambda more: reply._replace(fields={**reply.fields, **more})
         ).addCallbacks(self._settle_late, self._untold, callbackArgs=(call,), errbackArgs=(call,))
 
