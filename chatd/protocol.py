@@ -30,6 +30,7 @@ from chatd.errors import Refusal
 from chatd.instance import Instance, Transfer
 from chatd.limits import Limits
 from chatd.meter import SECONDS, Histogram
+from chatd.pipe import Pipe
 from chatd.session import Session, State
 from chatd.wire.dialect import Dialect
 from chatd.wire.irc import Irc, is_irc
@@ -165,6 +166,19 @@ class ChatProtocol(Protocol):
     def delivered(self) -> bool:
         """Whether everything sent has reached the other machine (or the proxy): nothing waits here or in the kernel."""
         return not self.unsent()
+
+    def pipe(self) -> Pipe | None:
+        """The socket for a thread, past the reactor; None under TLS, and while something waits to be sent before."""
+        transport: Any = self.transport
+        if self._socket is None or transport.dataBuffer or transport._tempDataBuffer:
+            return None
+        return Pipe(self._socket.fileno())
+
+    def await_room(self) -> None:
+        """Have `resumeProducing` called once the socket takes more: as if we had been told that it does not."""
+        transport: Any = self.transport
+        transport.producerPaused = True
+        transport.startWriting()
 
     def unsent(self) -> int:
         """How many bytes have not reached the other machine (or the proxy) yet, at least: those that wait here, and in

@@ -16,10 +16,12 @@ An upload step by step, and what is true if the instance dies after it:
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -29,6 +31,7 @@ from chatd.blobs import Part, Superseded
 from chatd.commands import files
 from chatd.commands.files import Claim
 from chatd.errors import Refusal
+from chatd.pipe import Pipe
 from chatd.wire import rawline
 from chatd.wire.rawline import Opening
 
@@ -37,12 +40,17 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
-FLUSH: Final = 32 << 20
-"""Bytes of an upload that are not flushed to the disk yet, at most about twice so many."""
+FLUSH: Final = 8 << 20
+"""Bytes of an upload that are not flushed to the disk yet, at most about twice so many. Many at once would hold up the
+flush of a commit."""
 SAVE: Final = 2.0
 """Seconds between two notes in the database of how far an upload has come."""
 TRAILER: Final = 66
 """Bytes of the line behind an upload whose digest was not told before: 64 digits and its end."""
+
+
+GONE: Final = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.EBADF, errno.ETIMEDOUT})
+"""Errors of a socket whose connection has ended."""
 
 
 class Lost(Exception):
@@ -60,6 +68,12 @@ class Socket(Protocol):
 
     def resume_reading(self) -> None:
         """Take more."""
+
+    def pipe(self) -> Pipe | None:
+        """The socket past the reactor, where there is such a way and nothing waits before it."""
+
+    def await_room(self) -> None:
+        """Say `drained` once the socket takes more."""
 
     def unsent(self) -> int:
         """How many bytes have not reached the other machine yet."""
@@ -98,9 +112,8 @@ class Transfer:
         self._pieces.append(data)
         self._waiting += len(data)
         self._moved = self._all.seconds()
-        if self._waiting > self._all.share and not self._paused:
-            self._paused = True
-            self.socket.pause_reading()
+        if self._waiting > self._all.share:
+            self._pause()
         self._wake()
 
     def eof(self) -> None:
@@ -135,6 +148,16 @@ class Transfer:
             self._unsent = unsent
             self._moved = now
         return self._moved
+
+    def _pause(self) -> None:
+        if not self._paused:
+            self._paused = True
+            self.socket.pause_reading()
+
+    def _resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            self.socket.resume_reading()
 
     def _wake(self) -> None:
         wakes, self._wakes = self._wakes, None
@@ -192,9 +215,7 @@ class Transfer:
             )
         self._ended = True
         self._pieces.clear()
-        if self._paused:
-            self._paused = False
-            self.socket.resume_reading()
+        self._resume()
         if not self.gone:
             self.socket.finish()
 
@@ -216,7 +237,6 @@ class Transfer:
         office = self._all
         office.brings(claim.file, self)
         part: Part = await self._disk(office.blobs.claim, claim.file, secrets.token_hex(8), claim.size)
-        flushing: Deferred[None] | None = None
         try:
             skip = 0
             if opening.start is not None:
@@ -226,27 +246,54 @@ class Transfer:
             self._say(opening, {"start": part.size, "size": claim.size})
             while skip:
                 skip -= sum(map(len, await self._more(skip)))
-            flushed = part.size
-            while part.size < claim.size:
-                await self._disk(part.write, await self._more(claim.size - part.size, part.size))
-                self._note(claim.file, part.size)
-                if part.size - flushed >= FLUSH:
-                    if flushing is not None:
-                        await flushing
-                    flushed, flushing = part.size, office.run(part.flush)
+            await self._take(claim, part)
             digest = claim.digest or await self._trailer()
             found = await self._disk(part.check, digest)
             await self._disk(part.place)
             fields = await self._complete(claim, found)
         finally:
             office.brought(claim.file, self)
-            if flushing is not None:
-                await flushing
             got = part.size if part.kept else 0
             await self._disk(part.close)
             await office.db.write(lambda tx: tx.touch_file(claim.file, got)).addErrback(lambda _: None)
         self.socket.send([rawline.done(opening, fields, claim.name, claim.size, claim.room)])
         return "ok"
+
+    async def _take(self, claim: Claim, part: Part) -> None:
+        """All bytes that are still to come: what wakes the reactor by its hand, and what is behind it by the pipe."""
+        office = self._all
+        pipe = self.socket.pipe()
+        flushing: Deferred[None] | None = None
+        flushed = part.size
+        try:
+            while part.size < claim.size:
+                pieces = await self._more(claim.size - part.size, part.size)
+                if pipe is not None and not self._pieces:
+                    self._pause()
+                await self._disk(part.write, pieces)
+                while pipe is not None and self._paused and part.size < claim.size and not self._pieces:
+                    if not await self._disk(pipe.pull, part.write, min(office.share, claim.size - part.size)):
+                        break
+                    if self.gone:
+                        raise Lost
+                    if part.size - flushed >= FLUSH:
+                        break
+                self._note(claim.file, part.size)
+                if part.size - flushed >= FLUSH:
+                    if flushing is not None:
+                        await flushing
+                    flushed, flushing = part.size, office.run(part.flush)
+                if not self._pieces:
+                    self._resume()
+        except OSError as error:
+            if error.errno in GONE:
+                raise Lost from None
+            raise
+        finally:
+            if flushing is not None:
+                await flushing
+            if pipe is not None:
+                pipe.close()
 
     async def _complete(self, claim: Claim, digest: str) -> dict[str, Any]:
         """Tell the room. Where that is not wanted any more, nothing of the file stays."""
@@ -280,9 +327,8 @@ class Transfer:
             most -= len(piece)
             taken.append(piece)
         self._waiting = sum(map(len, self._pieces))
-        if self._paused and self._waiting <= self._all.share:
-            self._paused = False
-            self.socket.resume_reading()
+        if self._waiting <= self._all.share:
+            self._resume()
         return taken
 
     async def _trailer(self) -> str:
@@ -316,33 +362,51 @@ class Transfer:
     # -- out ----------------------------------------------------------------------------------------------------------
 
     async def _fetch(self, opening: Opening, claim: Claim) -> str:
-        """A file goes. The next piece is read while this one is sent."""
+        """A file goes."""
         office = self._all
         fd: int = await self._disk(office.blobs.open, claim.file, claim.size)
-        ahead: Deferred[bytes] | None = None
+        pipe: Pipe | None = None
         try:
             at, end = claim.start, claim.end
             if opening.start is not None:
                 at = min(opening.start, end)
             self._say(opening, {"start": at, "end": end, "size": claim.size, "digest": claim.digest})
+            pipe = self.socket.pipe()
+            give = self._give if pipe is None else partial(self._push, pipe)
             while at < end:
-                data = await (ahead or office.run(os.pread, fd, min(office.share, end - at), at))
-                ahead = None
-                if not data:
-                    raise Refusal("NO_FILE", file=claim.file)
-                at += len(data)
-                if at < end:
-                    ahead = office.run(os.pread, fd, min(office.share, end - at), at)
-                self.socket.send([data])
-                while self._full and not self.gone:
-                    await self._sleep()
+                at += await give(fd, at, min(office.share, end - at))
                 if self.gone:
                     raise Lost
         finally:
-            if ahead is not None:
-                await ahead
+            if pipe is not None:
+                pipe.close()
             await office.run(os.close, fd)
         return "fetched"
+
+    async def _push(self, pipe: Pipe, fd: int, at: int, most: int) -> int:
+        """Some bytes go by the pipe; how many."""
+        try:
+            sent: int = await self._disk(pipe.push, fd, at, most)
+        except OSError as error:
+            if error.errno in GONE:
+                raise Lost from None
+            raise
+        if not sent and not self.gone:
+            self._full = True
+            self.socket.await_room()
+            while self._full and not self.gone:
+                await self._sleep()
+        return sent
+
+    async def _give(self, fd: int, at: int, most: int) -> int:
+        """Some bytes go by the reactor's hand; how many."""
+        data: bytes = await self._disk(os.pread, fd, most, at)
+        if self.gone:
+            raise Lost
+        self.socket.send([data])
+        while self._full and not self.gone:
+            await self._sleep()
+        return len(data)
 
     def _say(self, opening: Opening, fields: dict[str, Any]) -> None:
         if line := rawline.began(opening, fields):

@@ -1,0 +1,311 @@
+"""Files through one instance: how fast, at what cost in memory, and what talk feels of it.
+
+    files.py [--mb 1000] [--many 50] [--folder DIR]
+
+Prints: bytes a second up and down beside a naive loop on the same machine (a blocking socket, the same checksum, one
+file), the memory of the daemon over what it had idle, the latency of messages on another connection meanwhile beside
+the same without files, and how evenly many transfers at once are served. The clients are processes of their own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import multiprocessing
+import os
+import selectors
+import socket
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import servers
+
+CHUNK = memoryview(os.urandom(1 << 20))
+PASSWORD = "Correct7horse"
+PACE = 200
+FORK = multiprocessing.get_context("fork")
+
+
+class Program:
+    """A json connection."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.file = self.socket.makefile("rb")
+        self._calls = 0
+
+    def call(self, do: str, **fields: Any) -> dict[str, Any]:
+        """Call; the `ok`."""
+        self._calls += 1
+        self.socket.sendall(json.dumps({"id": self._calls, "do": do, **fields}).encode() + b"\n")
+        while True:
+            found = json.loads(self.file.readline())
+            if found.get("re") == self._calls:
+                ok: dict[str, Any] = found["ok"]
+                return ok
+
+
+def opened(port: int, ticket: str) -> tuple[socket.socket, Any]:
+    """A raw connection, and what its first line was answered with."""
+    raw = socket.create_connection(("127.0.0.1", port))
+    raw.sendall(f"RAW {ticket}\n".encode())
+    line = b""
+    while not line.endswith(b"\n"):
+        line += raw.recv(1)
+    return raw, json.loads(line)["ok"]
+
+
+def bring(port: int, ticket: str, size: int) -> float:
+    """Send so many bytes; the seconds from the first of them to the server's last word."""
+    raw, _ = opened(port, ticket)
+    began = time.perf_counter()
+    pour(raw, size)
+    answer = raw.makefile("rb").readline()
+    took = time.perf_counter() - began
+    assert b'"ok"' in answer, answer
+    return took
+
+
+def pour(raw: socket.socket, size: int) -> None:
+    """Send so many bytes."""
+    while size:
+        size -= raw.send(CHUNK[:size])
+
+
+def fetch(port: int, ticket: str, size: int) -> float:
+    """Fetch; the seconds."""
+    raw, _ = opened(port, ticket)
+    began = time.perf_counter()
+    left, buffer = size, bytearray(1 << 20)
+    while count := raw.recv_into(buffer):
+        left -= count
+    assert not left, left
+    return time.perf_counter() - began
+
+
+def apart(do: Callable[..., float], *args: Any) -> float:
+    """The result of this, done in a process of its own."""
+    ours, theirs = FORK.Pipe()
+    process = FORK.Process(target=lambda: theirs.send(do(*args)))
+    process.start()
+    result: float = ours.recv()
+    process.join()
+    return result
+
+
+def naive(where: Path, size: int) -> tuple[float, float]:
+    """Seconds up and down of one blocking loop: receive, hash, write, flush; read, send."""
+    port = servers.free_port()
+    path = where / "naive"
+    listening = socket.create_server(("127.0.0.1", port))
+
+    def serve() -> None:
+        raw, _ = listening.accept()
+        found, buffer = hashlib.sha256(), bytearray(1 << 18)
+        view, left = memoryview(buffer), size
+        with path.open("wb", buffering=0) as file:
+            while left:
+                count = raw.recv_into(buffer)
+                found.update(view[:count])
+                file.write(view[:count])
+                left -= count
+            os.fsync(file.fileno())
+        raw.sendall(b'{"ok"}\n')
+        raw, _ = listening.accept()
+        with path.open("rb", buffering=0) as file:
+            while count := file.readinto(buffer):
+                raw.sendall(view[:count])
+        raw.close()
+
+    server = FORK.Process(target=serve)
+    server.start()
+    raw = socket.create_connection(("127.0.0.1", port))
+    began = time.perf_counter()
+    pour(raw, size)
+    raw.recv(100)
+    up = time.perf_counter() - began
+    raw = socket.create_connection(("127.0.0.1", port))
+    began = time.perf_counter()
+    buffer = bytearray(1 << 20)
+    while raw.recv_into(buffer):
+        pass
+    down = time.perf_counter() - began
+    server.join()
+    path.unlink()
+    return up, down
+
+
+class Sampler(threading.Thread):
+    """Samples the daemon's memory; `most` in MiB."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self._pid = pid
+        self._stop_asked = threading.Event()
+        self.most = 0.0
+
+    def now(self) -> float:
+        """Its memory now."""
+        text = Path(f"/proc/{self._pid}/status").read_text()
+        return int(text.split("VmRSS:")[1].split()[0]) / 1024
+
+    def run(self) -> None:
+        """Until the end of the block."""
+        while not self._stop_asked.wait(0.02):
+            self.most = max(self.most, self.now())
+
+    def __enter__(self) -> Sampler:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop_asked.set()
+        self.join()
+
+
+def talk(port: int, name: str, ended: Callable[[], bool]) -> list[float]:
+    """Say something `PACE` times a second until then; the milliseconds until each was heard."""
+    program = Program(port)
+    program.call("login", name=name, password=PASSWORD)
+    took: list[float] = []
+    due = time.perf_counter()
+    while not ended():
+        due += 1 / PACE
+        time.sleep(max(0.0, due - time.perf_counter()))
+        began = time.perf_counter()
+        program.call("say", room="#talk", text="x" * 64)
+        took.append((time.perf_counter() - began) * 1000)
+    return took
+
+
+def beside(port: int, name: str, do: Callable[[], float]) -> tuple[float, list[float]]:
+    """Do this in another process; its seconds, and how talk felt meanwhile."""
+    ours, theirs = FORK.Pipe()
+    process = FORK.Process(target=lambda: theirs.send(do()))
+    process.start()
+    took = talk(port, name, lambda: ours.poll())
+    seconds: float = ours.recv()
+    process.join()
+    return seconds, took
+
+
+def spread(took: list[float]) -> str:
+    """p50, p99 and the longest."""
+    ordered = sorted(took)
+    return (
+        f"p50 {statistics.median(ordered):.2f} ms, p99 {ordered[int(len(ordered) * 0.99)]:.2f} ms,"
+        f" max {ordered[-1]:.1f} ms of {len(ordered):,}"
+    )
+
+
+def crowd(port: int, tickets: list[str], size: int) -> tuple[float, float, float]:
+    """Fetch all of these at once: seconds in all, and the least and the most that one had, of its fair share, when half
+    of everything had come."""
+    chosen = selectors.DefaultSelector()
+    got = dict.fromkeys(range(len(tickets)), 0)
+    sockets = [opened(port, ticket)[0] for ticket in tickets]
+    for number, raw in enumerate(sockets):
+        raw.setblocking(False)
+        chosen.register(raw, selectors.EVENT_READ, number)
+    began = time.perf_counter()
+    half: dict[int, int] = {}
+    buffer = bytearray(1 << 16)
+    whole = size * len(tickets)
+    total = 0
+    while total < whole:
+        for key, _ in chosen.select():
+            count = sockets[key.data].recv_into(buffer)
+            if not count:
+                chosen.unregister(sockets[key.data])
+            got[key.data] += count
+            total += count
+        if not half and total >= whole / 2:
+            half = dict(got)
+    share = sum(half.values()) / len(half)
+    return time.perf_counter() - began, min(half.values()) / share, max(half.values()) / share
+
+
+def rate(size: int, seconds: float) -> str:
+    """Bytes a second."""
+    return f"{size / seconds / 1e6:,.0f} MB/s"
+
+
+def main() -> None:
+    """Measure, and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--mb", type=int, default=1000)
+    parser.add_argument("--many", type=int, default=50)
+    parser.add_argument("--folder", default=None, help="where the files go (default: the temporary folder)")
+    options = parser.parse_args()
+    size = options.mb * 1_000_000
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=options.folder) as name:
+        where = Path(name)
+        limits = {"CHATD_LIMITS_ACCOUNT_FILE_BYTES": str(2**40), "CHATD_LIMITS_ROOM_FILE_BYTES": str(2**40)}
+        with servers.chatd(where / "data", dialect="json", env={"CHATD_ACCOUNTS_BCRYPT_COST": "4", **limits}) as server:
+            port = server.port
+            sender = Program(port)
+            sender.call("register", name="sender", password=PASSWORD)
+            sender.call("create", room="#files")
+            talker = Program(port)
+            talker.call("register", name="talker", password=PASSWORD)
+            talker.call("create", room="#talk")
+
+            def ticket_up(bytes_: int) -> str:
+                found = hashlib.sha256()
+                left = bytes_
+                while left:
+                    piece = CHUNK[:left]
+                    found.update(piece)
+                    left -= len(piece)
+                asked = sender.call("upload", room="#files", size=bytes_, name="x.bin", digest=found.hexdigest())
+                files.append(asked["file"])
+                return str(asked["ticket"])
+
+            def ticket_down(file: int) -> str:
+                return str(sender.call("download", file=file)["ticket"])
+
+            files: list[int] = []
+            sampler = Sampler(server.pids[0])
+            idle = sampler.now()
+            print(f"{options.mb:,} MB, one instance, durability full; memory idle {idle:.0f} MiB")
+            with sampler:
+                for turn in range(3):
+                    up, down = naive(where, size)
+                    print(f"  naive loop   up {rate(size, up)}, down {rate(size, down)}")
+                    up = apart(bring, port, ticket_up(size), size)
+                    down = apart(fetch, port, ticket_down(files[-1]), size)
+                    print(
+                        f"  chatd        up {rate(size, up)}, down {rate(size, down)}   (round {turn + 1})", flush=True
+                    )
+            print(f"  memory over idle: at most {sampler.most - idle:.1f} MiB")
+            until = time.perf_counter() + 5
+            print("talk, nothing else:   ", spread(talk(port, "talker", lambda: time.perf_counter() > until)))
+            ticket = ticket_up(size)
+            took, felt = beside(port, "talker", lambda: bring(port, ticket, size))
+            print("talk, a file comes:   ", spread(felt), "at", rate(size, took))
+            ticket = ticket_down(files[-1])
+            took, felt = beside(port, "talker", lambda: fetch(port, ticket, size))
+            print("talk, a file goes:    ", spread(felt), "at", rate(size, took), flush=True)
+            part = size // options.many
+            bring(port, ticket_up(part), part)
+            tickets = [ticket_down(files[-1]) for _ in range(options.many)]
+            with Sampler(server.pids[0]) as sampler:
+                took, least, most = crowd(port, tickets, part)
+            print(
+                f"{options.many} at once:  {rate(part * options.many, took)} together; when half had come, each had"
+                f" {least:.2f} to {most:.2f} of its share; memory over idle at most {sampler.most - idle:.1f} MiB"
+            )
+            tickets = [ticket_down(files[-1]) for _ in range(options.many)]
+            _, felt = beside(port, "talker", lambda: crowd(port, tickets, part)[0])
+            print(f"talk, {options.many} files go:   ", spread(felt))
+
+
+if __name__ == "__main__":
+    main()
