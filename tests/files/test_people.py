@@ -186,8 +186,8 @@ class LinesTests(Base):
 
     def test_sealed_rooms_are_closed_to_them(self) -> None:
         """Where only ciphertext goes, nothing is offered that would send plain bytes."""
-        self.dave.type("/create --sealed #deep")
-        words = "#deep is end-to-end encrypted; this connection cannot decrypt. Use chat."
+        self.server.sql("UPDATE room SET sealed = 1 WHERE name = '#ops'")
+        words = "#ops is end-to-end encrypted; this connection cannot decrypt. Use chat."
         for typed in ("/send a", "/image a"):
             self.assertEqual(self.dave.type(typed), [words])
 

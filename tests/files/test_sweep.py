@@ -24,6 +24,7 @@ class SweepTests(Base):
         self.bring()
         self.server.advance(29 * 86_400)
         self.sweep()
+        self.bob = self.server.resume("bob")
         self.assertEqual(self.fetch(self.bob, 1), DATA)
         self.server.advance(2 * 86_400)
         self.sweep()
