@@ -11,6 +11,9 @@ from typing import Any, Final
 
 TYPING: Final = 6.0
 """Seconds for which somebody is believed to be typing."""
+MOST: Final = 1_000
+SAID: Final = 1.0
+"""Seconds after a line of theirs within which a word that they type is of that line, only late."""
 AWAY, OFFLINE = "away", "offline"
 
 
@@ -20,11 +23,13 @@ class Around:
     def __init__(self) -> None:
         self._rooms: dict[int, dict[str, tuple[str, str]]] = {}
         self._typing: dict[int, dict[str, float]] = {}
+        self._said: dict[tuple[int, str], float] = {}
 
     def forget(self) -> None:
         """The connection has ended."""
         self._rooms.clear()
         self._typing.clear()
+        self._said.clear()
 
     def presence(self, fields: Mapping[str, Any]) -> list[tuple[str, bool]]:
         """The server tells who is how in a room; whom it named, and whether they are connected."""
@@ -41,12 +46,18 @@ class Around:
 
     def typing(self, fields: Mapping[str, Any], me: int, now: float) -> None:
         """The server tells who is typing; I know what I do myself."""
-        room = self._typing.setdefault(fields["room_id"], {})
-        room.update({name: now + TYPING for name, who in fields["people"] if who != me})
+        number = fields["room_id"]
+        room = self._typing.setdefault(number, {})
+        for name, who in fields["people"]:
+            if who != me and self._said.get((number, name), -SAID) <= now - SAID:
+                room[name] = now + TYPING
 
-    def said(self, room: int, name: str) -> None:
+    def said(self, room: int, name: str, now: float) -> None:
         """A line of theirs has come."""
         self._typing.get(room, {}).pop(name, None)
+        if len(self._said) > MOST:
+            self._said = {key: at for key, at in self._said.items() if at > now - SAID}
+        self._said[room, name] = now
 
     def typists(self, room: int, now: float) -> list[str]:
         """Who is typing there now."""

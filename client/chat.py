@@ -222,10 +222,12 @@ class Chat:
         self.do(self.talk.typed(line, self.now()))
         self.face.refresh()
 
-    def say(self, text: str) -> None:
-        """A whole text, whatever it begins with."""
-        self.do(self.talk.said(text, self.now()))
+    def say(self, text: str) -> bool:
+        """A whole text, whatever it begins with; whether it goes out."""
+        actions = self.talk.said(text, self.now())
+        self.do(actions)
         self.face.refresh()
+        return not any(isinstance(action, Show) and action.bad for action in actions)
 
     def typing(self, text: str) -> None:
         """This stands in the line now: a message to others is being typed, or not."""
@@ -469,7 +471,8 @@ class Chat:
         mine = fields.get("by_id") == self.view.account
         if mine and fields.get("mid") is not None:
             self.sender.stored(fields["mid"], fields["seq"])
-        self.around.said(fields["room_id"], str(fields.get("by")))
+        if fields["ev"] == "say":
+            self.around.said(fields["room_id"], str(fields.get("by")), self.clock())
         self.face.event(fields)
         entered = self.view.places.get(fields["room_id"])
         if fields["ev"] == "joined" and fields.get("who_id") == self.view.account and not self.view.current and entered:

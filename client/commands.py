@@ -99,7 +99,7 @@ class Commands:
 
     def names(self) -> Iterable[tuple[str, str]]:
         """What Tab offers: (name, help)."""
-        return [(f"/{row['do']}", row["help"]) for row in self.rows if row["topic"]]
+        return sorted((f"/{row['do']}", row["help"]) for row in self.rows if row["topic"])
 
 
 def about_room(row: Mapping[str, Any]) -> bool:

@@ -54,7 +54,8 @@ class Writer:
 
     def event(self, event: Event, name: str, weight: int = 0) -> Line | None:
         """What an event shows in the room called `name`; None: nothing."""
-        current = event.room == self.view.current
+        about = (event.data or {}).get("room") if event.kind == "asked" else event.room
+        current = bool(self.view.current) and about == self.view.current
         if event.kind != "say":
             rows = texts.event(event, name, self.view.account, current)
             if not rows:

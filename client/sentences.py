@@ -30,6 +30,7 @@ PAGER = " {room}  {day}  Page-Up, Page-Down, Home; q goes back  {more}"
 LOADING = "(loading)"
 OLDEST = "(the beginning)"
 AWAY = "away: {names}"
+YOU = "you"
 IS_OFFLINE = "{name} is offline"
 
 RECOVERY = "Recovery code, shown once, write it down: {code}"

@@ -23,7 +23,7 @@ def status(connection: str, view: View, around: Around, now: float, columns: int
     place = view.place
     typing = ""
     if place is not None:
-        parts += _who_is_away(place, around)
+        parts += _who_is_away(place, around, view.me)
         typists = [clean(name) for name in around.typists(place.id, now)]
         if typists:
             typing = sentences.typing(some(typists), len(typists), "..." if ascii_only else "…")
@@ -32,8 +32,11 @@ def status(connection: str, view: View, around: Around, now: float, columns: int
     return formatting.cut("  ".join(filter(None, (line, typing))), columns, "")
 
 
-def _who_is_away(place: Place, around: Around) -> list[str]:
+def _who_is_away(place: Place, around: Around, me: str) -> list[str]:
     if place.kind == "direct" and around.state(place.id, place.name[1:]) == OFFLINE:
         return [sentences.IS_OFFLINE.format(name=formatting.clean(place.name[1:]))]
-    away = [formatting.clean(f"{name} ({text})" if text else name) for name, text in around.away(place.id)]
+    away = [
+        formatting.clean(f"{name} ({text})" if text else name)
+        for name, text in ((sentences.YOU if name == me else name, text) for name, text in around.away(place.id))
+    ]
     return [sentences.AWAY.format(names=some(away))] if away else []

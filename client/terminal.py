@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import sys
 from argparse import Namespace
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import in_terminal
 from prompt_toolkit.buffer import Buffer
+from prompt_toolkit.document import Document
 from prompt_toolkit.filters import Condition
 from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.input.vt100_parser import Vt100Parser
@@ -36,6 +38,7 @@ from client.files.ability import Look, Way
 from client.formatting import Fragments
 from client.lines import KEEP, TALL, Line
 from client.recall import Tab, Typed
+from client.reflow import rows_more, wraps_anew
 from client.status import status
 from client.store import Store
 from client.themes import THEMES
@@ -51,6 +54,8 @@ AGAIN: Final = 0.2
 QUEUED_SHOWN: Final = 5
 WIDE: Final = 60
 """Columns of a picture."""
+_COMMAND: Final = re.compile(r"/(?!/)|@#@")
+"""What no event will show: it is echoed."""
 FIRST_DRAWN: Final = 0.03
 """Seconds until the network is thought of: the prompt stands by then."""
 
@@ -122,6 +127,8 @@ class Terminal(Face):
             erase_when_done=True,
         )
         self.session.default_buffer.accept_handler = self._accept
+        self._redrawn = self.session.app._on_resize
+        setattr(self.session.app, "_on_resize", self._resized)  # noqa: B010 - a method, to mypy
         self.session.default_buffer.on_text_changed += lambda buffer: self.chat.typing(buffer.text)
 
     def begin(self, chat: Chat) -> None:
@@ -202,7 +209,7 @@ class Terminal(Face):
             if choice == "y" and held is not None:
                 before = event.current_buffer.text
                 event.current_buffer.reset()
-                self.chat.say(before + held)
+                self._say(before + held)
             elif choice == "f" and held is not None:
                 self.chat.say_as_file(held)
             self.refresh()
@@ -245,9 +252,27 @@ class Terminal(Face):
         talk = self.chat.talk
         if talk.secret:
             self.chat.echo(talk.prompt)
-        elif talk.question is not None or not talk.inside or (text.startswith("/") and not text.startswith("//")):
+        elif talk.question is not None or not talk.inside or _COMMAND.match(text):
             self.chat.echo(f"{talk.prompt}{text}")
         self.chat.typed(text)
+
+    def _edit(self) -> None:
+        """A text is written in $EDITOR, and sent when that ends; an empty one is not."""
+        buffer = self.session.default_buffer
+
+        def edited(_: object) -> None:
+            text = buffer.text.rstrip("\n")
+            buffer.reset()
+            if text.strip():
+                self._say(text)
+
+        buffer.reset()
+        buffer.open_in_editor().add_done_callback(edited)
+
+    def _say(self, text: str) -> None:
+        """A whole text; where it cannot go out it stands in the line again."""
+        if not self.chat.say(text):
+            self.session.default_buffer.document = Document(text)
 
     # -- the screen ---------------------------------------------------------------------------------------------------
 
@@ -258,6 +283,15 @@ class Terminal(Face):
     def refresh(self) -> None:
         if self.session.app.is_running:
             self.session.app.invalidate()
+
+    def _resized(self) -> None:
+        """The window has another size: erase what was drawn where it is now, and draw again."""
+        renderer, output = self.session.app.renderer, self.session.app.output
+        screen, columns = renderer._last_screen, output.get_size().columns
+        before = renderer._last_size
+        if screen is not None and before is not None and columns < before.columns and wraps_anew(os.environ):
+            output.cursor_up(rows_more(screen, renderer._cursor_pos, columns))
+        self._redrawn()
 
     def _print_soon(self, seconds: float = GATHER) -> None:
         if not self._printing and not self._over:
@@ -376,7 +410,7 @@ class Terminal(Face):
 
     def local(self, do: str, fields: Mapping[str, Any]) -> None:
         if do == "edit":
-            self.session.default_buffer.open_in_editor(validate_and_handle=True)
+            self.loop.call_soon(self._edit)  # once the line with the command is gone
         elif do == "theme":
             name = fields.get("name")
             if name in THEMES:

@@ -62,6 +62,13 @@ class Terminal:
         said: str = await deferToThread(self.run, *words, **environment)
         return said
 
+    async def record(self) -> Path:
+        """From now on all bytes that the program writes are in this file."""
+        path = (self._test.folder / f"written-{len(self._test.terminals)}").resolve()
+        path.touch()
+        await self._do("pipe-pane", "-t", "t", f"cat > {path}")
+        return path
+
     async def keys(self, *keys: str) -> None:
         """Press these keys (tmux's names)."""
         await self._do("send-keys", "-t", "t", *keys)

@@ -72,7 +72,8 @@ class StatusTests(SynchronousTestCase):
         self.assertEqual(self.line(), "online  bob is offline")
 
     def test_typing(self) -> None:
-        """Who types here is named for a while, or until their line comes; not who types elsewhere, and not I."""
+        """Who types here is named for a while, or until their line comes (and not by a word about that line
+        which comes after it); not who types elsewhere, and not I."""
         for room, names in ((OPS, ["bob", "carol"]), (DIRECT, ["eve"])):
             people = [[name, 3 if name == "carol" else 1] for name in names]
             self.around.typing({"room_id": room, "people": people}, 3, 100.0)
@@ -81,9 +82,14 @@ class StatusTests(SynchronousTestCase):
         self.assertEqual(self.line(now=100.0 + TYPING), "online")
         self.around.typing({"room_id": OPS, "people": [["dave", 4], ["eve", 5], ["fay", 6]]}, 3, 101.0)
         self.assertEqual(self.line(now=101.0), "online  bob, dave and 2 more are typing…")
+        self.around.typing({"room_id": OPS, "people": [["bob", 2]]}, 3, 101.0)
         for name in ("bob", "eve", "fay"):
-            self.around.said(OPS, name)
+            self.around.said(OPS, name, 101.0)
         self.assertEqual(self.line(now=101.0), "online  dave is typing…")
+        self.around.typing({"room_id": OPS, "people": [["bob", 2]]}, 3, 101.3)
+        self.assertEqual(self.line(now=101.3), "online  dave is typing…")
+        self.around.typing({"room_id": OPS, "people": [["bob", 2]]}, 3, 102.1)
+        self.assertEqual(self.line(now=102.1), "online  dave and bob are typing…")
 
     def test_narrow(self) -> None:
         """Where there is no room, who is typing is seen first."""
@@ -168,6 +174,7 @@ class TalkTests(ChatTestCase):
         alice.type("/away lunch")
         self.wait(1)
         self.assertEqual(self.line(bob), "online  away: alice (lunch)")
+        self.assertEqual(self.line(alice), "online  away: you (lunch)")
         self.assertIs(bob.chat.view.people["alice"], True)
         alice.type("/away")
         self.wait(1)

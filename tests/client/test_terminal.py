@@ -131,26 +131,9 @@ class TypingTests(ClientTestCase):
         """At 80 columns."""
         await self.undisturbed(80)
 
-    async def test_undisturbed_at_200(self) -> None:
-        """At 200 columns."""
-        await self.undisturbed(200)
-
     async def test_undisturbed_at_20(self) -> None:
         """At 20 columns, where the typed line itself wraps."""
         await self.undisturbed(20)
-
-    async def test_resize(self) -> None:
-        """The window becomes narrow and wide again: the line is still there, and goes out whole."""
-        bob, alice = await self.everyday(80)
-        await bob.letters("this is typed while the window changes")
-        await bob.resize(30, 20)
-        await bob.until(lambda screen: "window changes" in screen.replace("\n", ""), "the line at 30")
-        await alice.call("say", room="#ops", text="meanwhile")
-        await bob.shows("alice: meanwhile")
-        await bob.resize(100, 24)
-        await bob.shows("this is typed while the window changes")
-        await bob.keys("Enter")
-        await alice.event("say", text="this is typed while the window changes")
 
     async def test_editing(self) -> None:
         """The up key brings the last line, Ctrl-R finds one; Tab completes commands and people."""
