@@ -124,6 +124,13 @@ class ScrollTests(SynchronousTestCase):
 class PastTests(ChatTestCase):
     """Where the lines come from."""
 
+    def pair(self) -> tuple[Person, Person]:
+        """Bob and alice, both in #ops, which the server can read: what this device never heard can be had."""
+        bob, alice = self.person("bob"), self.person("alice")
+        bob.type("/create --open #ops alice")
+        alice.type("/join #ops")
+        return bob, alice
+
     def page(self, person: Person, before: int, count: int) -> tuple[list[Any], bool]:
         """A page: what was said or happened, and whether there is nothing older."""
         shown: list[tuple[list[dict[str, Any]], bool]] = []
