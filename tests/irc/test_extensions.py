@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from tests.irc.talk import Irc, IrcTestCase
 
 
@@ -20,6 +22,14 @@ class ExtensionTests(IrcTestCase):
             line, r"^@time=2023-11-14T22:13:\d\d\.\d{3}Z;account=alice;msgid=\d+ :alice!alice@chatd PRIVMSG"
         )
         self.assertEqual(carol.lines(), [":alice!alice@chatd PRIVMSG #ops :hi"])
+        alice.say("TOPIC #ops :t", "INVITE dave #ops", "KICK #ops carol")
+        self.assertEqual(
+            [re.sub(r"time=[^;]*;|=\d+", "", line) for line in bob.lines()],
+            [
+                "@account=alice;msgid :alice!alice@chatd TOPIC #ops :t",
+                "@account=alice;msgid :alice!alice@chatd KICK #ops carol :alice",
+            ],
+        )
 
     def test_echo(self) -> None:
         """With echo-message one's own words come back, in their place among the others'."""
@@ -55,6 +65,13 @@ class ExtensionTests(IrcTestCase):
         self.assertEqual(len(found), 5)
         self.assertEqual(found[0], "@label=2 :chatd BATCH +b1 labeled-response")
         self.assertEqual(len(bob.lines()), 3)
+        bob.say("AWAY :lunch")
+        found = alice.say("@label=3 PRIVMSG bob :there?")
+        self.assertEqual(found[0], "@label=3 :chatd BATCH +b2 labeled-response")
+        self.assertEqual([line.split(" ", 1)[1] for line in found[1:-1]], [
+            ":chatd 301 alice bob :lunch", ":alice!alice@chatd PRIVMSG bob :there?"
+        ])  # fmt: skip
+        self.assertEqual(alice.say("PRIVMSG chatd :whoami")[0], ":alice!alice@chatd PRIVMSG chatd :whoami")
         self.assertFalse(alice.client.protocol.session.picky)
 
     def test_a_label_is_not_overtaken(self) -> None:

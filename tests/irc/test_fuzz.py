@@ -15,12 +15,39 @@ from chatd.wire.irc.verbs import VERBS
 from tests.irc.talk import Irc, serve
 
 WORDS = st.sampled_from(
-    ["#ops", "#x,#y", "alice", "bob", "chatd", "*", "+o", "-A+b", "b", "LS", "REQ", ":", "@", "msgid=3", "LATEST", "5"]
+    [
+        "#ops",
+        "#x,#y",
+        "alice",
+        "bob",
+        "chatd",
+        "*",
+        "+o",
+        "-A+b",
+        "b",
+        "LS",
+        "REQ",
+        ":",
+        "@",
+        "msgid=3",
+        "LATEST",
+        "5",
+        "timestamp=2026-11-21T12:00:00.000Z",
+        "C",
+        "S",
+        "+x",
+        "-x",
+        "draft/multiline",
+        "0",
+        ">1",
+        "EXTERNAL",
+        "PLAIN",
+    ]
 )
 TEXT = st.text(st.characters(blacklist_characters="\n"), max_size=40)
 LINES = st.builds(
     lambda tags, verb, params, text: f"{tags}{verb} {' '.join(params)} :{text}",
-    st.sampled_from(["", "@label=7 ", "@a;label=x;b= ", "@ "]),
+    st.sampled_from(["", "@label=7 ", "@a;label=x;b= ", "@ ", "@+typing=active ", "@batch=x "]),
     st.sampled_from([*sorted({*VERBS} - {"QUIT"}), "APPROVE", "DOOR", "HISTORY", "", "x"]) | TEXT,
     st.lists(WORDS | TEXT, max_size=4),
     TEXT | st.sampled_from([" ".join(CAPS), "help", "door #ops open", "\x01ACTION x\x01"]),

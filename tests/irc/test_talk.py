@@ -41,7 +41,7 @@ class TalkTests(IrcTestCase):
         self.assertEqual(alice.say("PRIVMSG #ops"), [":chatd 412 alice :No text to send"])
         self.assertEqual(alice.say("PRIVMSG nobody :x"), [":chatd 401 alice nobody :No such nick/channel"])
         self.assertEqual(alice.say("PRIVMSG #none :x"), [":chatd 403 alice #none :No such channel"])
-        self.assertEqual(alice.say("NOTICE nobody :x", "NOTICE #none :x"), [])
+        self.assertEqual(alice.say("NOTICE nobody :x", "NOTICE #none :x", "NOTICE chatd :help"), [])
         self.assertEqual(alice.say("PRIVMSG a,b,c,d,e :x")[0].split()[1], "407")
         self.assertEqual(alice.say("BLAH"), [":chatd 421 alice BLAH :Unknown command"])
         self.assertEqual(alice.say("LOGIN x y"), [":chatd 421 alice LOGIN :Unknown command"])

@@ -16,7 +16,7 @@ from typing import Any, Final
 from chatd import texts
 from chatd.command import TABLE, Settings
 from chatd.errors import Refusal
-from chatd.model import Ask, Call, Envelope, Event, Reply, Room
+from chatd.model import DELETED, Ask, Call, Envelope, Event, Reply, Room
 from chatd.wire.framing import Lines, Overlong
 from chatd.wire.irc import answers, presence, talk, terms, verbs
 from chatd.wire.irc.asked import Asked
@@ -138,6 +138,12 @@ class Irc:
     def account_word(self) -> str:
         """The client's account, as other clients are told; `*` for a guest."""
         return "*" if self.census.get("guest") else self.nick
+
+    def account_tag(self, account: int, name: str) -> tuple[tuple[str, str], ...]:
+        """How a line of this person is tagged, where the client wants that; guests and deleted accounts have none."""
+        if "account-tag" not in self.caps or account in self.guests or name == DELETED:
+            return ()
+        return (("account", name),)
 
     def offered(self) -> Mapping[str, str]:
         """The capabilities there are, with their values."""
@@ -358,8 +364,7 @@ class Irc:
         awaits = call.verb in ECHOED or (call.verb in SPOKEN and self.echo)
         if asked.label is not None and seq and awaits and reply.name != "asked" and not asked.service:
             self._awaited[seq] = asked
-            if call.verb == "join":
-                answers.answered(self, asked, call, reply)
+            asked.lines += answers.answered(self, asked, call, reply)
             return b""
         return self.answer(asked, answers.answered(self, asked, call, reply))
 

@@ -43,8 +43,8 @@ def said(irc: Irc, event: Event, room: Room, viewer: int, *, past: bool = False)
     tags: list[tuple[str, str]] = []
     if "server-time" in caps:
         tags.append(("time", moment(at)))
-    if "account-tag" in caps and by not in irc.guests and by_name != DELETED:
-        tags.append(("account", name))
+    if "account-tag" in caps:
+        tags += irc.account_tag(by, by_name)
     target = room.name
     if room.kind is Kind.DIRECT:
         target = nick_of(room.name[1:]) if by == viewer else irc.nick
@@ -89,8 +89,25 @@ def live(irc: Irc, event: Event, room: Room, viewer: int) -> list[Line]:
     show = LIVE.get(event.kind)
     if show is None:
         return []
-    tags = (("time", moment(event.at)),) if "server-time" in irc.caps else ()
-    return [line._replace(tags=tags) for line in show(irc, event, room, viewer)]
+    return _tagged(irc, event, show(irc, event, room, viewer))
+
+
+def _tagged(irc: Irc, event: Event, lines: list[Line]) -> list[Line]:
+    """When it was, who did it, and, on the last of the lines, what it is called."""
+    caps = irc.caps
+    time: tuple[tuple[str, str], ...] = (("time", moment(event.at)),) if "server-time" in caps else ()
+    tagged = []
+    for line in lines:
+        tags = time
+        if "account-tag" in caps:
+            for account, name in ((event.by, event.by_name), (event.who, event.who_name)):
+                if account and line.body.startswith(f":{name}!"):
+                    tags += irc.account_tag(account, name)
+                    break
+        tagged.append(line._replace(tags=tags))
+    if tagged and "message-tags" in caps:
+        tagged[-1] = tagged[-1]._replace(tags=(*tagged[-1].tags, ("msgid", str(event.seq))))
+    return tagged
 
 
 def missed(irc: Irc, event: Event, room: Room, viewer: int) -> list[Line]:

@@ -30,14 +30,14 @@ def now(irc: Irc, name: str, fields: Fields, room: Room, viewer: int) -> list[Li
     match name:
         case "presence" if irc.has("away-notify"):
             return [
-                irc.line(_away(state, text), source=nick)
+                irc.line(_away(state, text), source=nick, tags=irc.account_tag(account, nick))
                 for nick, account, state, text in fields["people"]
                 if account != viewer
             ]
         case "typing" if irc.has("message-tags"):
             target = irc.nick if room.kind is Kind.DIRECT else room.name
             return [
-                irc.line(f"TAGMSG {target}", source=nick, tags=(("+typing", "active"),))
+                irc.line(f"TAGMSG {target}", source=nick, tags=(*irc.account_tag(account, nick), ("+typing", "active")))
                 for nick, account in fields["people"]
                 if account != viewer
             ]

@@ -61,7 +61,9 @@ def say_to(irc: Irc, asked: Asked, target: str, text: str, how: str | None) -> l
     if is_group(target):
         return [Call("say", args, target)]
     if target.lower() == terms.SERVICE:
-        return service(irc, asked, text)
+        if irc.echo:
+            asked.put(irc.line(f"{asked.command} {target} :{text}", source=irc.nick))
+        return [] if how == "notice" else service(irc, asked, text)
     if target.lower() == irc.nick:
         irc.to_oneself(asked, text, how)
         return []

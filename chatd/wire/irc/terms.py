@@ -91,7 +91,8 @@ def isupport(settings: Settings) -> list[str]:
         "PREFIX=(o)@",
         "SAFELIST",
         "STATUSMSG=",
-        f"TARGMAX=JOIN:,KICK:{TARGETS},LIST:,NAMES:,NOTICE:{TARGETS},PART:,PRIVMSG:{TARGETS},WHOIS:1",
+        f"TARGMAX=JOIN:,KICK:{TARGETS},LIST:,MONITOR:,NAMES:,NOTICE:{TARGETS},PART:,"
+        f"PRIVMSG:{TARGETS},TAGMSG:{TARGETS},WHOIS:1",
         f"TOPICLEN={min(limits.topic_characters, 390)}",
         f"USERLEN={LONGEST_NAME}",
         "UTF8ONLY",
