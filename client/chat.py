@@ -485,6 +485,13 @@ class Chat:
         if fields["ev"] == "file":
             self.files.heard(fields, live=not self.arrival.catching)
 
+    def late(self, fields: Mapping[str, Any]) -> None:
+        """An event that was here can be read only now."""
+        self.transcript.late(fields)
+        if fields["ev"] == "file":
+            self.files.heard(fields, live=False)
+        self.face.refresh()
+
     def show_event(self, fields: Mapping[str, Any], weight: int, *, live: bool = False, caught: bool = False) -> None:
         """Show an event, and ask who has seen it where it is mine."""
         if self.transcript.event(fields, weight, live=live, caught=caught):

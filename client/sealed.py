@@ -363,7 +363,7 @@ class Sealed:
         if came.seq is not None and (kept := self.chat.store.event(came.seq)) is not None and "warn" in kept:
             fields = self.opened(kept, await self.courier.event(kept, late=True))
             self.chat.store.amend(Held(came.seq, fields["room_id"], self.chat.view.weight(as_event(fields)), fields))
-            self.chat.transcript.late(fields)
+            self.chat.late(fields)
 
     def _received(self) -> None:
         """Tell the server which envelopes may go: their ratchets are on disk."""
@@ -402,7 +402,7 @@ class Sealed:
             if kept is not None and content is not None:
                 fields = told(kept, content)
                 self.chat.store.amend(Held(seq, fields["room_id"], 1, fields))
-                self.chat.transcript.late(fields)
+                self.chat.late(fields)
         with book.atomic():
             book.put("held", name, None)
 

@@ -155,6 +155,11 @@ class Get(_Transferring):
 
     stuck = (UNREACHABLE, sentences.GOES_ON)
 
+    def __init__(self, reactor: Any, options: Namespace) -> None:
+        super().__init__(reactor, options)
+        self._untold: Mapping[str, Any] | None = None
+        """A sealed file whose message has not been opened yet."""
+
     def caught_up(self) -> None:
         if self.key:
             return
@@ -165,10 +170,19 @@ class Get(_Transferring):
     def _fetch(self, about: Mapping[str, Any]) -> None:
         try:
             record = self.chat.files.wanted(about, Path(self.options.folder))
-            self.key = record["key"]
-            self.chat.files.fetch(record)
         except Failed as failed:
-            self.end(REFUSED, *failed.rows)
+            self._untold = about
+            self.stuck = (REFUSED, failed.rows[0])
+            return
+        self._untold = None
+        self.stuck = type(self).stuck
+        self.key = record["key"]
+        self.chat.files.fetch(record)
+
+    def refresh(self) -> None:
+        super().refresh()
+        if self._untold is not None:
+            self._fetch(self._untold)
 
     def filed(self, key: str, where: Path | None, fault: Sequence[str]) -> None:
         if key == self.key:

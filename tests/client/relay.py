@@ -32,6 +32,8 @@ class Relay(Waiting):
         self.held: list[_Near] = []
         self.starts: list[int] = []
         """From which byte on each raw connection went, as the server said."""
+        self.seen = bytearray()
+        """All that passed, either way."""
         self.carried = 0
         """Bytes of raw connections, in either direction."""
         self._listening = reactor.listenTCP(0, Factory.forProtocol(lambda: _Near(self)), interface="127.0.0.1")
@@ -89,6 +91,7 @@ class _Near(Protocol):
     def carry(self, data: bytes, to: Protocol) -> None:
         """Bytes, either way, as many as may pass."""
         transport: Any = to.transport
+        self.relay.seen += data
         if self.raw and self.left is not None:
             data, over = data[: self.left], data[self.left :]
             self.left -= len(data)

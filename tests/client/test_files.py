@@ -8,15 +8,18 @@ import random
 import shutil
 import signal
 import socket
+import sqlite3
 import tempfile
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 
 from PIL import Image
 from twisted.internet.threads import deferToThread
 
+from client.crypto import stream
 from tests.chaos.nodes import node_pids
-from tests.client.live import ClientTestCase
+from tests.client.live import ClientTestCase, write
 from tests.client.relay import Relay
 from tests.live import JsonClient, free_ports, needs, new_mid
 
@@ -219,6 +222,79 @@ class NameTests(FilesTestCase):
         ):
             self.assertIn(wanted, text)
         self.assertEqual([line for line in printed if line.startswith("code")], ["code 2", "code 4", "code 4"], text)
+
+
+class SealedTests(FilesTestCase):
+    """Files between two `chat`s that have keys."""
+
+    async def pair(self, port: int) -> None:
+        """bob and alice, who can write to each other sealed."""
+        for number, name in enumerate(("bob", "alice"), 1):
+            await self.registered(name, port)
+            program = self.chat("--plain", "--profile", name)
+
+            def stocked(devices: int = number) -> bool:
+                """Whether so many devices have brought one-time keys."""
+                with closing(sqlite3.connect(self.data / "chatd.sqlite")) as database:
+                    found = database.execute("SELECT count(DISTINCT device) FROM prekey").fetchone()[0]
+                return bool(found == devices)
+
+            await self.eventually(stocked, f"the keys of {name}")
+            write(program, "/quit\n")
+            await program.end()
+
+    async def test_there_and_back(self) -> None:
+        """Through cuts it arrives whole; neither its name, nor its caption, nor a line of it stands on the server or
+        went over the wire, and the server knows its length only roughly.
+        """
+        server = await self.server()
+        luck = random.Random(9)
+        relay = self.relay(server.port, [luck.randrange(100_000, 900_000) for _ in range(6)])
+        await self.pair(relay.port)
+        canary = "canary" + luck.randbytes(12).hex()
+        path = self.folder / f"{canary}.bin"
+        body = luck.randbytes(3_000_000) + canary.encode() * 2_000
+        path.write_bytes(body)
+        code, printed = await self.script(f"chat --profile bob send --file '{path.resolve()}' @alice {canary}")
+        self.assertEqual((code, printed), (0, []))
+        self.assertGreater(relay.cuts, 2)
+        folder = self.room()
+        relay.after = iter([200_000, 700_000])
+        code, printed = await self.script(f"chat --profile alice get 1 '{folder}'")
+        self.assertEqual(printed[0], str(folder / path.name), printed)
+        self.assertEqual((folder / path.name).read_bytes(), body)
+        self.assertEqual(os.listdir(folder), [path.name])
+        kept = [each for each in self.data.rglob("*") if each.is_file()]
+        blobs = [each for each in kept if each.stat().st_size > 1_000_000 and "blobs" in each.parts]
+        self.assertEqual([each.stat().st_size for each in blobs], [stream.sealed_size(len(body))])
+        for each in kept:
+            self.assertNotIn(canary.encode(), each.read_bytes(), str(each))
+        self.assertNotIn(canary.encode(), relay.seen)
+        self.assertNotRegex(server.log, canary)
+        for name in ("bob", "alice"):
+            self.assertEqual(list((self.folder / "chats" / name).glob("files/*")), [])
+
+    async def test_a_server_that_changes_it(self) -> None:
+        """A byte changed, or another file in its place: said, and nothing of it stays."""
+        server = await self.server()
+        await self.pair(server.port)
+        for name in ("one.bin", "two.bin"):
+            path, _ = self.file(name, 300_000 + len(name) * (name == "two.bin"))
+            code, printed = await self.script(f"chat --profile bob send --file '{path}' @alice")
+            self.assertEqual(code, 0, printed)
+        blobs = sorted(each for each in (self.data / "blobs").rglob("*") if each.is_file() and each.stat().st_size)
+        self.assertEqual(len(blobs), 2)
+        folder = self.room()
+        one, two = (each.read_bytes() for each in blobs)
+        for lie in (one[:150_000] + bytes([one[150_000] ^ 1]) + one[150_001:], two):
+            blobs[0].chmod(0o600)
+            blobs[0].write_bytes(lie)
+            code, printed = await self.script(f"chat --profile alice get 1 '{folder}' --wait 3")
+            self.assertIn(code, (4, 7), printed)
+            self.assertEqual(os.listdir(folder), [])
+        blobs[0].write_bytes(one)
+        code, printed = await self.script(f"chat --profile alice get 1 '{folder}'")
+        self.assertEqual((code, printed), (0, [str(folder / "one.bin")]))
 
 
 class ScreenTests(FilesTestCase):
