@@ -33,6 +33,7 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python import usage
 from twisted.python.failure import Failure
 
+from chatd import clock
 from chatd.audit import log_to
 from chatd.config import Config, ConfigError, load
 from chatd.listen import is_clear_text_off_loopback
@@ -527,4 +528,5 @@ def makeService(options: Options) -> ClusterService:
     """What twistd asks for."""
     from twisted.internet import reactor
 
+    clock.never_set(reactor)
     return ClusterService(options, reactor)

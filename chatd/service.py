@@ -29,7 +29,7 @@ from twisted.python import usage
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
-from chatd import __version__, commands, systemd  # noqa: F401  (the table fills)
+from chatd import __version__, clock, commands, systemd  # noqa: F401  (the table fills)
 from chatd.audit import Audit, log_to
 from chatd.blobs import FOLDER, Blobs
 from chatd.command import Settings
@@ -594,4 +594,5 @@ def makeService(options: Options) -> ChatService:
     """What twistd asks for."""
     from twisted.internet import reactor
 
+    clock.never_set(reactor)
     return ChatService(options, reactor)

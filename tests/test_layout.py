@@ -19,6 +19,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "passwords": {"errors", "names"},
     "codes": set(),
     "meter": set(),
+    "clock": set(),
     "crowd": {"errors", "limits"},
     "metrics": {"meter"},
     "rules": {"errors", "model"},
@@ -62,7 +63,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "systemd": set(),
     "tls": set(),
     "config": {"limits", "errors", "listen"},
-    "cluster": {"config", "limits", "listen", "tls", "audit", "sockets"},
+    "cluster": {"clock", "config", "limits", "listen", "tls", "audit", "sockets"},
     "retention": {"errors", "model", "rules", "store"},
     "ctl": {
         "audit",

@@ -49,7 +49,8 @@ def is_throttled(tx: ReadTx, me: Me, name: str) -> None:
     """@raise Refusal: THROTTLED, where this name or this address was wrong too often."""
     for key, most in _keys(me, name):
         count, until = tx.tries(key)
-        if count >= most and until > tx.now:
+        # A wait that is longer than any was counted before the clock was set back.
+        if count >= most and 0 < until - tx.now <= 1000 * me.settings.limits.login_wait_most:
             raise Refusal("THROTTLED", wait=seconds(until - tx.now))
 
 

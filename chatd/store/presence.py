@@ -16,7 +16,10 @@ from chatd.store.base import Base
 FRESH: Final = 4_000
 """How old a heartbeat may be (ms) before its instance counts as gone. It beats once a second."""
 
-_ALIVE: Final = "(SELECT node FROM instance WHERE beat > ?1)"
+_AHEAD: Final = 2 * FRESH
+"""A heartbeat from the future is none, either: the clock was set back; who lives beats again within a second."""
+_ALIVE: Final = f"(SELECT node FROM instance WHERE beat > ?1 AND beat < ?1 + {_AHEAD})"
+_DEAD: Final = f"(beat <= ?1 OR beat >= ?1 + {_AHEAD})"
 _SEEN: Final = (
     "SELECT m.room, a.id, a.name, coalesce(a.away, ''),"
     f" EXISTS (SELECT 1 FROM presence p WHERE p.account = a.id AND p.node IN {_ALIVE})"
@@ -38,7 +41,7 @@ class PresenceReads(Base):
 
     def nodes(self) -> list[int]:
         """The numbers of the live instances."""
-        return [row[0] for row in self._all("SELECT node FROM instance WHERE beat > ? ORDER BY node", self.now - FRESH)]
+        return [row[0] for row in self._all(f"{_ALIVE[1:-1]} ORDER BY node", self.now - FRESH)]
 
     def online(self, room: int) -> set[int]:
         """The accounts of this room that are connected anywhere."""
@@ -160,13 +163,13 @@ class PresenceWrites(PresenceReads):
 
     def bury(self) -> list[int]:
         """Forget the instances whose heartbeat is old; the accounts that were connected to them."""
-        if self._one("SELECT 1 FROM instance WHERE beat <= ?", self.now - FRESH) is None:
+        if self._one(f"SELECT 1 FROM instance WHERE {_DEAD}", self.now - FRESH) is None:
             return []
         gone = self._all(
-            "SELECT DISTINCT account FROM presence WHERE node IN (SELECT node FROM instance WHERE beat <= ?)",
+            f"SELECT DISTINCT account FROM presence WHERE node IN (SELECT node FROM instance WHERE {_DEAD})",
             self.now - FRESH,
         )
-        self._run("DELETE FROM instance WHERE beat <= ?", self.now - FRESH)
+        self._run(f"DELETE FROM instance WHERE {_DEAD}", self.now - FRESH)
         return [row[0] for row in gone]
 
     def leave(self, node: int, boot: str) -> list[int]:
