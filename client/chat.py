@@ -22,6 +22,8 @@ from client.conversation import Action, Begin, Call, Conversation, Enter, In, Lo
 from client.export import Export
 from client.face import Face
 from client.past import Past
+from client.people import COMMANDS as KEY_COMMANDS
+from client.people import People
 from client.receipts import Receipts
 from client.sealed import Sealed
 from client.sealedcalls import SealedCalls
@@ -75,6 +77,7 @@ class Chat:
         self.past = Past(self)
         self.sealed = Sealed(self)
         self.sealed_calls = SealedCalls(self)
+        self.people = People(self)
         self.default_door = "ask"
         """How the door of a new group stands here."""
         self._files: Files | None = None
@@ -121,7 +124,7 @@ class Chat:
     def busy(self) -> bool:
         """Whether an answer is awaited before the next line can be understood."""
         asking = self._files is not None and self._files.asking > 0
-        return self.sender.busy or asking or self.export.under_way > 0
+        return self.sender.busy or asking or self.people.asking > 0 or self.export.under_way > 0
 
     @property
     def transferring(self) -> bool:
@@ -295,6 +298,8 @@ class Chat:
             self._notify(fields.get("level"))
         elif do in FILES:
             self.files.command(do, fields)
+        elif do in KEY_COMMANDS:
+            self.people.command(do, fields)
         elif do == "export":
             self.export.command(fields)
         else:

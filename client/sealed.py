@@ -136,7 +136,7 @@ class Sealed:
             await self._publish()
             self.unlinked = not keys.listed
             if self.unlinked:
-                self._tell_once("unlinked", sentences.UNLINKED)
+                await self.chat.people.ask_to_be_linked()
                 return
             left = fields.get("left")
             if not self.ready:
@@ -230,6 +230,15 @@ class Sealed:
 
         return ensureDeferred(work).addErrback(failed)
 
+    def run(self, work: Coroutine[Any, Any, Any]) -> Deferred[Any]:
+        """Do what a person has asked for; the server's refusal is told."""
+        return self._run(work)
+
+    def resettle(self) -> None:
+        """This device's keys are others now: have them listed, and the server know this device."""
+        self.ready = False
+        self._settle({})
+
     def _do(self, work: Coroutine[Any, Any, Any], then: Callable[[object], None] = lambda _: None) -> None:
         self._run(work).addBoth(then)
 
@@ -275,7 +284,11 @@ class Sealed:
         if self._keys is None:
             return False
         kind = line["ev"]
-        if kind in ("envelope", "keys", "low") or line.get("sealed") is not None or line.get("proof") is not None:
+        if (
+            kind in ("envelope", "keys", "link", "low")
+            or line.get("sealed") is not None
+            or line.get("proof") is not None
+        ):
             return True
         place = self.chat.view.places.get(line.get("room_id", 0))
         return place is not None and place.sealed and place.kind == "group" and kind in SIGNED
@@ -333,8 +346,13 @@ class Sealed:
         if kind == "low":
             await self.stock(int(line["left"]))
             return None
-        if kind == "keys":
+        if kind == "link":
+            self.chat.people.asked(line)
+        elif kind == "keys":
             await self.courier.learn(self.keys.account)
+            if self.unlinked and self.keys.listed:
+                self.chat.notice(sentences.LINKED)
+                self.resettle()
         elif not self._concerns(line):
             return line
         elif line.get("seq", 0) <= self.chat.view.cursor:

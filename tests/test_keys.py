@@ -92,6 +92,7 @@ class PublishTests(Base):
         answer = self.bob.call(do="manifests", people=["alice", "carol", 99, self.b.account])["ok"]
         self.assertEqual([one["name"] for one in answer["manifests"]], ["alice", "bob"])
         self.assertEqual(answer["none"], ["carol", 99])
+        self.assertEqual(self.bob.call(do="manifests", people=[])["ok"], {"manifests": [], "none": []})
 
     def test_what_does_not_fit(self) -> None:
         """Another's account, another signature, another generation, no manifest at all: nothing is kept."""

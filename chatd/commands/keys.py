@@ -89,8 +89,8 @@ def manifest(tx: ReadTx, me: Me, user: Account, since: str | int = 0) -> Reply:
     return Reply("manifest", {"account": user.id, "name": user.name, "manifests": listed, "more": more})
 
 
-@command("/manifests <people...>", topic="", read=True)
-def manifests(tx: ReadTx, me: Me, people: Sequence[str | int]) -> Reply:
+@command("/manifests [people...]", topic="", read=True)
+def manifests(tx: ReadTx, me: Me, people: Sequence[str | int] = ()) -> Reply:
     """The newest manifests of these people (programs)."""
     most = me.settings.limits.sealed_devices
     if len(people) > most:
