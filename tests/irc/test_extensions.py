@@ -178,9 +178,28 @@ class ExtensionTests(IrcTestCase):
             found = alice.say("BATCH +3 draft/multiline #ops", *lines, "BATCH -3")
             self.assertEqual(len(found), 1)
             self.assertTrue(found[0].startswith(f":chatd FAIL BATCH {code} :"), found)
+        for line in ("@batch=9 PRIVMSG #ops :x", "@batch=3;draft/multiline-concat PRIVMSG #ops :"):
+            found = alice.say("BATCH +3 draft/multiline #ops", "@batch=3 PRIVMSG #ops :x", line, "BATCH -3")
+            self.assertEqual([each.split(" :")[0] for each in found], [":chatd FAIL BATCH MULTILINE_INVALID"], line)
         blank = alice.say("BATCH +4 draft/multiline #ops", "@batch=4 PRIVMSG #ops :", "BATCH -4")
         self.assertTrue(blank[0].startswith(":chatd FAIL BATCH MULTILINE_INVALID :"))
         self.assertEqual(carol.lines(), [])
+
+    def test_multiline_from_elsewhere(self) -> None:
+        """A long text of another dialect comes whole to who knows batches, and to others without its blank lines."""
+        alice, bob = self.both("batch", "draft/multiline")
+        carol, json = self.client("carol"), self.server.resume("bob")
+        carol.say("JOIN #ops")
+        alice.lines()
+        text = "two words " * 100 + "\n\nend"
+        json.call(do="say", room="#ops", text=text)
+        lines = alice.lines()
+        said = ""
+        for line in lines[1:-1]:
+            said += ("" if "multiline-concat" in line else "\n") + line.split(" :", 1)[1].split(" :", 1)[1]
+        self.assertEqual(said, f"\n{text}")
+        self.assertEqual([line.split(" :")[1] for line in carol.lines()][-1], "end")
+        self.assertEqual(len([line for line in bob.lines() if "PRIVMSG" in line]), len(lines) - 2)
 
     def test_events_of_the_past(self) -> None:
         """With event-playback the past holds what happened, too; nothing of it is done again."""

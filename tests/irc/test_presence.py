@@ -153,12 +153,13 @@ class PresenceTests(IrcTestCase):
         found = phone.say("JOIN #ops")
         self.assertEqual(found[-2:], [marked, ":chatd 366 bob #ops :End of /NAMES list"])
         self.assertEqual(bob.say(f"MARKREAD alice timestamp={time}"), [f":chatd MARKREAD alice timestamp={time}"])
-        self.assertEqual(bob.say("MARKREAD carol"), [":chatd MARKREAD carol *"])
+        for name in ("carol", "nobody", "#none"):
+            self.assertEqual(bob.say(f"MARKREAD {name}"), [f":chatd MARKREAD {name} *"])
         for line, code in (
             ("MARKREAD", "NEED_MORE_PARAMS :"),
             ("MARKREAD #ops x", "INVALID_PARAMS x :"),
             ("MARKREAD #ops timestamp=9", "INVALID_PARAMS timestamp=9 :"),
-            ("MARKREAD #none", "INVALID_PARAMS #none :"),
+            ("MARKREAD #none timestamp=2020-01-01T00:00:00.000Z", "INVALID_PARAMS #none :"),
         ):
             self.assertTrue(bob.say(line)[0].startswith(f":chatd FAIL MARKREAD {code}"), line)
 

@@ -64,22 +64,23 @@ def said(irc: Irc, event: Event, room: Room, viewer: int, *, past: bool = False)
     if past and "server-time" not in caps:
         before += f"[{texts.clock(at)}] "
     size = LINE - 2 - len(head.encode("utf-8", "replace")) - len(before) - len(behind)
+    whole = "draft/multiline" in caps and "batch" in caps and how != "action"
     parts: list[tuple[str, bool]] = []
     for line in _BREAK.split(text):
-        first, *more = pieces(clean(line), size)
+        first, *more = pieces(clean(line), size, whole=whole)
         parts += [(first, False), *((part, True) for part in more)]
     msgid = (("msgid", str(event.seq)),) if "message-tags" in caps else ()
-    if len(parts) > 1 and "draft/multiline" in caps and "batch" in caps and how != "action":
+    if len(parts) > 1 and whole:
         batch = f"m{event.seq}"
         lines = [Line(f":{name}!{name}@{irc.server} BATCH +{batch} draft/multiline {target}", (*tags, *msgid))]
         for part, joined in parts:
             concat = (("draft/multiline-concat", ""),) if joined else ()
             lines.append(Line(f"{head}{before}{part}", (("batch", batch), *concat)))
         return [*lines, irc.line(f"BATCH -{batch}")]
-    lines = []
-    for index, (part, _) in enumerate(parts):
-        lines.append(Line(f"{head}{before}{part or _BLANK}{behind}", (*tags, *(msgid if not index else ()))))
-    return lines
+    shown = [part for part, _ in parts if part] or [_BLANK]
+    return [
+        Line(f"{head}{before}{part}{behind}", (*tags, *(() if index else msgid))) for index, part in enumerate(shown)
+    ]
 
 
 def live(irc: Irc, event: Event, room: Room, viewer: int) -> list[Line]:

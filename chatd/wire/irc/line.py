@@ -110,13 +110,14 @@ def cut(text: str, size: int) -> str:
     return text if len(data) <= size else data[:size].decode("utf-8", "ignore")
 
 
-def pieces(text: str, size: int) -> Iterator[str]:
-    """`text` in pieces of at most `size` bytes each, between words where there are such; at least one."""
+def pieces(text: str, size: int, *, whole: bool = False) -> Iterator[str]:
+    """`text` in pieces of at most `size` bytes each, between words where there are such; at least one. `whole`: they
+    are put together again, so that the spaces at which they are cut stay."""
     while len(text.encode("utf-8", "replace")) > size:
         piece = cut(text, size)
         space = piece.rfind(" ")
         if space > len(piece) // 2:
-            yield piece[:space]
+            yield piece[: space + 1] if whole else piece[:space]
             text = text[space + 1 :]
         else:
             yield piece

@@ -78,7 +78,7 @@ def _past(irc: Irc, asked: Asked, call: Call, fields: Fields) -> list[Line]:
             lines += events.said(irc, event, room, mine)
         else:
             lines += events.live(irc, event, room, -1)
-    return batched(irc, f"chathistory {name.removeprefix('@')}", lines)
+    return batched(irc, f"chathistory {asked.params[1].replace(' ', '_')}", lines)
 
 
 @answer("talks")

@@ -172,9 +172,9 @@ def marked(irc: Irc, room: str, at: int) -> Line:
 
 @refusal("MARKREAD")
 def _refused_markread(irc: Irc, asked: Asked, code: str, fields: Any, text: str) -> list[Line] | None:
-    if code == "NO_GROUP" and not is_group(asked.params[0]):
-        return [irc.line(f"MARKREAD {asked.params[0]} *")]  # nothing was ever said there
-    if code in ("NO_USER", "NO_GROUP", "NOT_MEMBER", "BAD_NAME"):
-        irc.fail(held := irc.silent("MARKREAD"), "INVALID_PARAMS", asked.params[:1], text)
-        return held.lines
-    return None
+    if code not in ("NO_USER", "NO_GROUP", "NOT_MEMBER", "BAD_NAME"):
+        return None
+    if len(asked.params) == 1 or (code == "NO_GROUP" and not is_group(asked.params[0])):
+        return [irc.line(f"MARKREAD {asked.params[0].replace(' ', '_')} *")]  # nothing was ever read there
+    irc.fail(held := irc.silent("MARKREAD"), "INVALID_PARAMS", asked.params[:1], text)
+    return held.lines

@@ -33,7 +33,7 @@ def notice(irc: Irc, asked: Asked, params: list[str]) -> list[Call]:
 
 
 def _say(irc: Irc, asked: Asked, params: list[str], how: str | None) -> list[Call]:
-    if irc.multiline is not None and asked.tags.get("batch") == irc.multiline.name:
+    if irc.multiline is not None and "batch" in asked.tags:
         _more(irc, asked, params, irc.multiline)
         return []
     if not params or not params[0]:
@@ -112,11 +112,14 @@ def _more(irc: Irc, asked: Asked, params: list[str], held: Multiline) -> None:
         asked.quiet()
         return
     verb, text = asked.command, params[1] if len(params) > 1 else ""
-    joint = "" if not held.lines or "draft/multiline-concat" in asked.tags else "\n"
+    concat = "draft/multiline-concat" in asked.tags
+    joint = "" if not held.lines or concat else "\n"
     held.text += joint + text
     held.lines += 1
     asked.label = held.label
-    if not params or params[0].lower() != held.target.lower() or held.verb not in ("", verb):
+    if asked.tags.get("batch") != held.name or (concat and not text):
+        wrong: tuple[str, list[str], str] = ("MULTILINE_INVALID", [], "That is no text of several lines.")
+    elif not params or params[0].lower() != held.target.lower() or held.verb not in ("", verb):
         wrong = ("MULTILINE_INVALID_TARGET", [held.target, *params[:1]], "One text has one target.")
     elif len(held.text.encode("utf-8", "replace")) > terms.MULTILINE_BYTES:
         wrong = ("MULTILINE_MAX_BYTES", [str(terms.MULTILINE_BYTES)], "That text is too long.")
