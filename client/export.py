@@ -65,8 +65,9 @@ class Export:
             with open(handle, "w", encoding="utf-8", errors="replace", newline="\n") as out:
                 _put(out, keeping.opening(place.name, form))
                 async for fields in self._events(place):
-                    count += 1
-                    _put(out, keeping.line(as_event(fields), place.name, form))
+                    lines = keeping.line(as_event(fields), place.name, form)
+                    count += len(lines)
+                    _put(out, lines)
                 _put(out, keeping.closing(form))
                 out.flush()
                 os.fsync(out.fileno())

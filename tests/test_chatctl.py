@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import os
 import re
 import shlex
 import shutil
@@ -12,7 +14,7 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from chatd.ctl import main
 from chatd.ctl.main import parser
@@ -150,6 +152,56 @@ class AloneTests(SynchronousTestCase):
         connection.commit()
         connection.close()
         self.assertRegex(self.say("user", "list", status=1), r"needs a chatd that knows schema 99")
+
+    def test_a_newer_backup(self) -> None:
+        """A backup of a newer chatd is neither verified nor restored by this one."""
+        self.say("initdb")
+        connection = sqlite3.connect(self.data / "chatd.sqlite")
+        connection.execute("PRAGMA user_version = 99")
+        connection.execute("UPDATE meta SET value = '99' WHERE key = 'compat'")
+        connection.commit()
+        connection.close()
+        backup, elsewhere = self.data.with_name("backup.tar"), Operator(self.data.with_name("elsewhere"))
+        self.assertIn("knows schema 99", self.say("backup", str(backup), status=1))
+        with sqlite3.connect(self.data / "chatd.sqlite") as connection:
+            connection.execute("UPDATE meta SET value = '1' WHERE key = 'compat'")
+        connection.close()
+        self.say("backup", str(backup))
+        folder = Path(self.mktemp())
+        with tarfile.open(backup) as tar:
+            tar.extractall(folder, filter="data")
+        connection = sqlite3.connect(folder / "chatd.sqlite")
+        connection.execute("UPDATE meta SET value = '99' WHERE key = 'compat'")
+        connection.commit()
+        connection.close()
+        held = json.loads((folder / "backup.json").read_text())
+        data = (folder / "chatd.sqlite").read_bytes()
+        held["database"] = [len(data), hashlib.sha256(data).hexdigest()]
+        (folder / "backup.json").write_text(json.dumps(held))
+        with tarfile.open(backup, "w") as tar:
+            for name in ("chatd.sqlite", "backup.json"):
+                tar.add(folder / name, name)
+        for words in (("verify", str(backup)), ("restore", str(backup))):
+            ran = elsewhere(*words)
+            self.assertEqual((ran.status, "knows schema 99" in ran.err), (1, True), ran)
+        self.assertFalse((elsewhere.data / "chatd.sqlite").exists())
+
+    def test_root_leaves_nothing_of_its_own(self) -> None:
+        """What root makes in the folder of the server's user belongs to that user: else the server could not start."""
+        if os.geteuid():
+            raise SkipTest("only root can make files that are others'")
+        self.say("initdb")
+        os.chown(self.data, 12_345, 12_345)
+        self.say("user", "add", "alice")
+        backup = self.data.with_name("backup.tar")
+        self.say("backup", str(backup))
+        elsewhere = Operator(self.data.with_name("elsewhere"))
+        elsewhere.data.mkdir(mode=0o700)
+        os.chown(elsewhere.data, 12_345, 12_345)
+        self.assertEqual(elsewhere("restore", str(backup)).status, 0)
+        for data in (self.data, elsewhere.data):
+            self.assertEqual({path.lstat().st_uid for path in data.rglob("*")}, {12_345})
+        self.assertEqual(backup.stat().st_uid, 0)
 
     def test_no_database_at_all(self) -> None:
         """A file that is something else is said to be damaged."""

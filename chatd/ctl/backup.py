@@ -16,6 +16,7 @@ import shutil
 import sqlite3
 import tarfile
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, Final
@@ -25,6 +26,7 @@ from chatd.blobs import FOLDER, check_blobs
 from chatd.store import ReadTx
 from chatd.store.alone import Alone
 from chatd.store.backup import contents, open_copy, settle, snapshot, stored_blobs
+from chatd.store.migrate import open_known
 from chatd.store.sqlite import FILE
 
 FORMAT: Final = 1
@@ -33,6 +35,8 @@ CERTIFICATE: Final = "tls.pem"
 """The certificate that the server has made for itself: with it clients' pins survive."""
 TRIES: Final = 10
 SLICE: Final = 1 << 20
+ON_ITS_WAY: Final = 0.5
+"""Seconds in which a file that has just come or gone is so for disk and database alike."""
 
 
 class BadBackup(Exception):
@@ -162,6 +166,11 @@ def check_files(data: Path, connection: sqlite3.Connection, *, deep: bool) -> tu
     """Where the bytes of files differ from what the database knows; and how many files it knows."""
     stored = ReadTx(connection, 0).stored_files()
     found = check_blobs(data / FOLDER, stored, deep=deep)
+    if found:  # what was just on its way is not wrong the next time
+        time.sleep(ON_ITS_WAY)
+        stored = ReadTx(connection, 0).stored_files()
+        again = check_blobs(data / FOLDER, stored, deep=deep)
+        found = [finding for finding in found if finding in again]
     return [finding._asdict() for finding in found], sum(each.complete for each in stored)
 
 
@@ -228,6 +237,7 @@ def restore(source: Path, data: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix=".restore-", dir=data) as name:
         folder = Path(name)
         held = unpack(source, folder)
+        _known(folder)
         settle(folder / FILE)
         for path in sorted(folder.glob(f"{FOLDER}/*/*")):
             place = data / path.relative_to(folder)
@@ -243,6 +253,14 @@ def _differs(what: str) -> dict[str, Any]:
     return {"kind": "differs", "what": what}
 
 
+def _known(folder: Path) -> None:
+    """@raise TooNew: it needs a newer chatd. @raise BadBackup: its database is none."""
+    try:
+        open_known(folder).close()
+    except sqlite3.DatabaseError as error:
+        raise BadBackup(f"its database is damaged: {error}") from error
+
+
 def verify(source: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Restore into a temporary place and compare with what it was made of: (what it holds, what differs).
 
@@ -251,6 +269,7 @@ def verify(source: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     with tempfile.TemporaryDirectory(prefix=".chatd-verify-", dir=source.parent.absolute()) as name:
         folder = Path(name)
         held = unpack(source, folder)
+        _known(folder)
         faults: list[dict[str, Any]] = []
         try:
             with contextlib.closing(open_copy(folder / FILE)) as connection:

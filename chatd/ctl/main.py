@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from chatd import __version__, codes, commands, names, passwords  # noqa: F401  (the table of commands fills)
+from chatd.blobs import FOLDER
 from chatd.command import find_user
 from chatd.commands.talk import SHOWN
 from chatd.config import Config, ConfigError, load
@@ -167,7 +168,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         if known is None:
             raise
         return _complain(args, known.status, known.line)
+    finally:
+        if os.geteuid() == 0 and hasattr(args, "loaded"):
+            _give_back(args.loaded.data)
     return status
+
+
+def _give_back(data: Path) -> None:
+    """What root has made in somebody's data folder is theirs: else their server could not start on it."""
+    if not data.is_dir() or not (owner := data.stat()).st_uid:
+        return
+    for path in (
+        path for pattern in ("*", "log/*", "run/*", f"{FOLDER}/*", f"{FOLDER}/*/*") for path in data.glob(pattern)
+    ):
+        if not path.lstat().st_uid:
+            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def _problem(args: Any, error: Exception) -> Problem | None:

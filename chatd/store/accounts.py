@@ -182,6 +182,7 @@ class AccountWrites(AccountReads, LogWrites, GroupWrites):
             self._run("INSERT OR IGNORE INTO erasure (account) VALUES (?)", account)
         self._run("DELETE FROM factor WHERE account = ?", account)
         self._run("DELETE FROM recovery WHERE account = ?", account)
+        self._run("DELETE FROM marker WHERE account = ?", account)
 
     def rename_account(self, account: int, name: str, skeleton: str) -> None:
         """A guest goes by another name, and the one before can be had again."""

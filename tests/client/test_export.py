@@ -41,8 +41,10 @@ class ExportTests(ChatTestCase):
 
     def test_more_than_a_page(self) -> None:
         """A long past comes page by page, and whole."""
+        self.bob.type("/create --open #open alice")
+        self.bob.type("/switch #open")
         for number in range(1_100):
-            self.alice.chat.link.call({"do": "say", "room": self.alice.chat.view.current, "text": f"line {number}"})
+            self.alice.chat.link.call({"do": "say", "room": "#open", "text": f"line {number}"})
         self.settle()
         self.bob.type("/export all.txt")
         lines = re.findall(r"alice: line (\d+)$", Path("all.txt").read_text(), re.MULTILINE)
