@@ -109,7 +109,8 @@ class SealedCalls:
                     keyless.append(word)
                 except Refused:
                     unknown.append(word)
-        await self.chat.sealed.courier.meet(list(found))
+        if found:
+            await self.chat.sealed.courier.meet(list(found))
         return found, keyless, unknown
 
     async def _join(self, call: Call, wire: dict[str, Any]) -> dict[str, Any]:
