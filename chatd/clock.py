@@ -10,8 +10,8 @@ from typing import Any
 
 
 def never_set(reactor: Any) -> None:
-    """Have the reactor's timers go by the monotonic clock. Twisted's go by the time of day: set back by an hour, no heart
-    would beat for that hour. Nothing is changed once a timer runs.
+    """Have the reactor's timers go by the monotonic clock. Twisted's go by the time of day: set back by an hour, no
+    heart would beat for that hour. Nothing is changed once a timer runs.
     """
     if not reactor.getDelayedCalls():
         reactor.seconds = time.monotonic
