@@ -77,7 +77,8 @@ class Limits:
     upload_hours: int = 24
     ticket_seconds: float = 600.0
     transfer_seconds: float = 60.0
-    transfers: int = 200
+    transfers: int = 500
+    account_transfers: int = 100
     account_tickets: int = 100
     account_uploads: int = 100
     disk_reserve_bytes: int = 67_108_864

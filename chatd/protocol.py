@@ -248,11 +248,11 @@ class ChatProtocol(Protocol):
 
     def finish(self) -> None:
         """All is said about a file: flush, and let the client hang up. What it still sends is thrown away; were the
-        connection closed over it, the client might never read what was said."""
+        connection closed over it, the client might never read what was said. TLS says its goodbye by itself."""
         transport: Any = self.transport
         self.session.move("close")
         transport.unregisterProducer()
-        if self._still_reads and hasattr(transport, "loseWriteConnection"):
+        if self._still_reads and self._socket is not None:
             transport.loseWriteConnection()
         else:
             transport.loseConnection()

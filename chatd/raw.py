@@ -91,6 +91,7 @@ class Transfer:
     def __init__(self, transfers: Transfers, socket: Socket) -> None:
         self.socket = socket
         self.gone = False
+        self.account = 0
         self._all = transfers
         self._pieces: deque[bytes] = deque()
         self._waiting = 0
@@ -193,6 +194,9 @@ class Transfer:
             if rest:
                 self.received(rest)
             claim = await self._redeem(opening)
+            self.account = claim.account.id
+            if self._all.carried_for(self.account) > self._all.limits.account_transfers:
+                raise Refusal("BUSY")
             result = await (self._bring if claim.upload else self._fetch)(opening, claim)
         except Refusal as refusal:
             result = refusal.code
@@ -221,10 +225,10 @@ class Transfer:
 
     async def _redeem(self, opening: Opening) -> Claim:
         """@raise Refusal: TICKET and more."""
-        limits = self._all.limits
-        claim = await self._all.db.write(
-            lambda tx: files.redeem(tx, limits, opening.ticket, opening.size, opening.digest)
-        )
+        db, limits = self._all.db, self._all.limits
+        if not await db.read(lambda tx: files.is_ticket(tx, opening.ticket)):
+            raise Refusal("TICKET")
+        claim = await db.write(lambda tx: files.redeem(tx, limits, opening.ticket, opening.size, opening.digest))
         if claim.changed:
             await self._disk(self._all.blobs.drop, [claim.file])
             raise Refusal("CHECKSUM")

@@ -71,6 +71,10 @@ class Transfers:
         """Bytes that one transfer may hold in memory."""
         return max(LEAST, min(MOST, ALL // max(1, len(self._active))))
 
+    def carried_for(self, account: int) -> int:
+        """How many transfers of this account go on here."""
+        return sum(transfer.account == account for transfer in self._active)
+
     def open(self, socket: Socket, first: bytes) -> Transfer:
         """A connection has begun with these bytes: it is a file's."""
         transfer = Transfer(self, socket)

@@ -204,6 +204,11 @@ def announce(tx: Tx, me: Me, room: Room, file: str | int) -> dict[str, Any]:
 # -- for the raw connection -------------------------------------------------------------------------------------------
 
 
+def is_ticket(tx: ReadTx, ticket: str) -> bool:
+    """Whether there is such a ticket: asked beside the writer, so that inventing tickets costs nobody else anything."""
+    return tx.is_ticket(hash_ticket(ticket))
+
+
 def redeem(tx: Tx, limits: Limits, ticket: str, size: int | None, digest: str | None) -> Claim:
     """Use a ticket up. `size` and `digest`: what a person's line tells only now.
 

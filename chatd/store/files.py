@@ -126,6 +126,10 @@ class FileReads(Base):
         """How many bytes the room's files have or will have, without the file `but`."""
         return self._value("SELECT sum(size) FROM file WHERE room = ? AND gone IS NULL AND id <> ?", room, but) or 0
 
+    def is_ticket(self, hashed: str) -> bool:
+        """Whether there is a ticket of this hash."""
+        return self._one("SELECT 1 FROM ticket WHERE hash = ?", hashed) is not None
+
     def stored_files(self) -> list[Stored]:
         """Every file of which bytes may be on disk, by number."""
         rows = self._all(

@@ -22,7 +22,7 @@ from chatd.blobs import FOLDER, check_blobs
 from chatd.store import ReadTx
 from chatd.store.sqlite import FILE
 from tests.chaos.nodes import node_pids
-from tests.live import PATIENCE, Client, JsonClient, Program, needs, new_mid
+from tests.live import PATIENCE, Client, JsonClient, Program, free_ports, needs, new_mid
 from tests.test_cluster import ClusterTestCase
 
 reactor: Any = _reactor
@@ -216,6 +216,31 @@ class LiveFiles(ClusterTestCase):
         self.assertEqual(await fetching.end(), 0)
         self.assertEqual(digest(there / "it's big.bin"), digest(path))
         self.assertGreater(had, 0)
+
+    async def test_by_tls(self) -> None:
+        """By TLS the lines have openssl in place of nc, and do the same; the server has nothing to complain about."""
+        needs("openssl")
+        port = free_ports()
+        node = await self.chatd("--quiet", "--listen", f"ssl:{port}:interface=127.0.0.1", node=1).start()
+        path = self.folder / "a.bin"
+        path.write_bytes(random.Random(3).randbytes(3_000_000))
+        talk = "/register bob Correct7horse\\n/create #ops\\n/send a.bin\\n/quit\\n"
+        sent = await self.through_tls(port, talk, self.folder)
+        await sent.prints(r"^a.bin 3.0 MB sent to #ops \(file 1\)$")
+        (self.folder / "there").mkdir()
+        got = await self.through_tls(port, "/login bob Correct7horse\\n/get 1\\n/quit\\n", self.folder / "there")
+        await got.prints("a.bin.part: OK")
+        self.assertEqual(await got.end(), 0)
+        self.assertEqual(digest(self.folder / "there" / "a.bin"), digest(path))
+        self.assertNotIn("Traceback", node.log)
+
+    async def through_tls(self, port: int, talk: str, folder: Path) -> Program:
+        """Say this by TLS, and run the line for a shell that is answered."""
+        connect = f"openssl s_client -quiet -connect 127.0.0.1:{port}"
+        asked = self.run_program("/bin/sh", "-c", f"printf '{talk}' | {connect}")
+        await asked.end()
+        line = next(line for line in asked.lines if line.startswith("f=")).rstrip("\r")
+        return self.run_program("/bin/sh", "-c", line, cwd=folder)
 
     async def answered(self, client: Client, typed: str) -> str:
         """The line for a shell that this is answered with."""

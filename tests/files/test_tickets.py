@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from chatd import texts
@@ -57,6 +58,14 @@ class TicketTests(Base):
         self.assertEqual(self.refused(ticket), "BUSY")
         held[0].cut()
         self.assertIn("ok", self.raw(ticket).objects()[0])
+
+    def test_not_too_many_of_one(self) -> None:
+        """Past a number of transfers of one account its next one is refused as busy; another's is not."""
+        limits = replace(self.server.instance.settings.limits, account_transfers=1, transfers=9)
+        self.server.factory.reload(replace(self.server.instance.settings, limits=limits))
+        self.raw(self.begin(name="a")["ok"]["ticket"])
+        self.assertEqual(self.refused(self.begin(name="b")["ok"]["ticket"]), "BUSY")
+        self.assertIn("ok", self.raw(self.begin(self.bob, name="c")["ok"]["ticket"]).objects()[0])
 
     def test_who_may_fetch(self) -> None:
         """Only who is in the room, and was when the file came; nobody is told that it exists."""
