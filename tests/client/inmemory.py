@@ -207,6 +207,6 @@ class ChatTestCase(SynchronousTestCase):
     def pair(self) -> tuple[Person, Person]:
         """Bob and alice, both in #ops."""
         bob, alice = self.person("bob"), self.person("alice")
-        bob.type("/create #ops alice")
+        bob.type("/create --open #ops alice")
         alice.type("/join #ops")
         return bob, alice
