@@ -108,7 +108,7 @@ class Sweeper:
         after = 0
         while True:
             server = self._bounds()
-            plans = await self._db.read(_plans(after, server != Bounds()))
+            plans = await self._db.read(_plans(after, server != Bounds()), scans=True)
             for plan in plans:
                 bounds = narrower(plan.own, server)
                 if bounds != Bounds():
@@ -120,16 +120,20 @@ class Sweeper:
     async def _retain(self, room: int, upto: int, bounds: Bounds) -> None:
         more = True
         while more and self._loop.running:
-            due = await self._db.read(_due(room, upto, bounds))
+            due = await self._db.read(_due(room, upto, bounds), scans=True)
             for seqs, last in parts(due, self._step()) if due.seqs else ():
+                if not self._loop.running:
+                    return
                 await self._commit(_retaining(room, seqs, last))
             upto, more = due.upto, due.more
 
     async def _erase(self, account: int, upto: int) -> None:
         more = True
         while more and self._loop.running:
-            due = await self._db.read(_written(account, upto))
+            due = await self._db.read(_written(account, upto), scans=True)
             for seqs, last in parts(due, self._step()):
+                if not self._loop.running:
+                    return
                 await self._commit(erasing(account, seqs, last, done=not due.more and last == due.upto))
             upto, more = due.upto, due.more
 

@@ -11,6 +11,7 @@ import shlex
 import shutil
 import sqlite3
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from chatd.ctl.main import parser
 from chatd.texts import chatctl as lines
 from tests.ctl import Operator, Ran
 from tests.live import ROOT
-from tests.memory import PASSWORD, Server
+from tests.memory import PASSWORD, Server, settings
 
 
 class AloneTests(SynchronousTestCase):
@@ -133,6 +134,17 @@ class AloneTests(SynchronousTestCase):
         self.assertRegex(self.say("invite", "--list"), r"^1  3 of 3 uses left, until \S+ \S+  the team$")
         self.assertNotIn(found[1].encode(), (self.data / "chatd.sqlite").read_bytes())
         self.assertEqual(self.say("invite", "--revoke", "1"), "Invitation 1 is revoked.")
+        self.assertEqual(self.say("invite", "--list"), "No invitations.")
+
+    def test_registering_by_invitation(self) -> None:
+        """Where accounts are by invitation, the code lets in as many as it was made for."""
+        self.say("initdb")
+        code = self.chatctl("invite", "--uses", "1", "--json").fields["code"]
+        server = Server(self.data, settings=replace(settings(), registration="invited"))
+        self.addCleanup(server.stop)
+        bob, carol = server.connect(), server.connect()
+        self.assertEqual(bob.code(do="register", name="bob", password=PASSWORD, code=code.upper()), "ok")
+        self.assertNotEqual(carol.code(do="register", name="carol", password=PASSWORD, code=code), "ok")
         self.assertEqual(self.say("invite", "--list"), "No invitations.")
 
     def test_somebody_writes(self) -> None:

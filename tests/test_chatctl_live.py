@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import socket
 import sqlite3
 import sys
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.threads import deferToThread
 
-from tests.live import JsonClient, LiveTestCase, Lost, Program, Refused, new_mid
+from chatd.sockets import reachable
+from tests.live import PATIENCE, JsonClient, LiveTestCase, Lost, Program, Refused, new_mid
 
 LOAD = 4
 """How many people talk during a backup."""
@@ -76,6 +79,34 @@ class ChatctlTests(LiveTestCase):
         self.assertRegex(await self.said("user", "add", "alice"), "^alice added")
         await chatd.start()
         self.assertRegex(await self.said("user", "list"), "^alice ")
+
+    async def test_the_socket(self) -> None:
+        """What is no act, or has other arguments, is refused in one line, and the server goes on."""
+        chatd = await self.chatd(node=1).start()
+        path = str(self.data / "run" / "node-1.ctl")
+
+        def ask(*lines: bytes) -> list[Any]:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(PATIENCE)
+                connection.connect(reachable(Path(path)))
+                connection.sendall(b"".join(line + b"\n" for line in lines))
+                with connection.makefile("rb") as answers:
+                    return [json.loads(answers.readline()) for _ in lines]
+
+        answers = await deferToThread(
+            ask,
+            b"nonsense",
+            b"[]",
+            b'{"act": "user.add"}',
+            b'{"act": "user.add", "args": {"name": "bob", "password": "clear"}}',
+            b'{"act": "rm -rf", "args": {}}',
+            b'{"act": "user.list", "args": {"x": 1}}',
+            b'{"act": "user.list"}',
+        )
+        codes = [answer["error"]["code"] for answer in answers[:-1]]
+        self.assertEqual(codes, ["BAD_LINE", "BAD_LINE", *["BAD_USAGE"] * 4])
+        self.assertEqual(answers[-1], {"ok": {"users": []}})
+        self.assertNotIn("clear", chatd.log)
 
     def _talk(self, client: JsonClient, said: list[tuple[int, str]], going: list[bool]) -> Deferred[None]:
         """One person says one thing after the other; `said` gets what was acknowledged: (seq, text)."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any, Final
 
 from chatd import command, names, passwords
@@ -49,11 +50,10 @@ def perform(tx: Tx, name: str, args: Mapping[str, Any]) -> Fields:
     if entry is None:
         raise Refusal("BAD_USAGE", usage=" | ".join(ACTS))
     try:
-        return entry.run(tx, **args)
-    except TypeError as error:
-        if error.__traceback__ is not None and error.__traceback__.tb_next is None:
-            raise Refusal("BAD_USAGE", usage=name) from None
-        raise
+        bound = signature(entry.run).bind(tx, **args)
+    except TypeError:
+        raise Refusal("BAD_USAGE", usage=name) from None
+    return entry.run(*bound.args, **bound.kwargs)
 
 
 @act("status", writes=False)
