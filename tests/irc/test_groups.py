@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from tests.irc.talk import IrcTestCase
+from pathlib import Path
+
+from chatd.model import Door
+from tests.irc.talk import Irc, IrcTestCase, serve
 
 
 class GroupTests(IrcTestCase):
@@ -75,6 +78,20 @@ class GroupTests(IrcTestCase):
         self.assertEqual(
             carol.lines(), [":chatd!chatd@chatd NOTICE carol :alice denied your request to join #ops: not now"]
         )
+
+    def test_full(self) -> None:
+        """A group that is full is 471, too many groups are 405."""
+        server = serve(
+            Path(self.mktemp()), limits={"group_members": 1, "groups_per_account": 2}, default_door=Door.OPEN
+        )
+        self.addCleanup(server.stop)
+        for name in ("alice", "bob"):
+            server.person(name).lose()
+        alice, bob = Irc(server), Irc(server)
+        alice.enter("alice"), bob.enter("bob")
+        alice.say("JOIN #a,#b")
+        self.assertEqual(alice.say("JOIN #c")[0].split(" :")[0], ":chatd 405 alice #c")
+        self.assertEqual(bob.say("JOIN #a"), [":chatd 471 bob #a :#a is full."])
 
     def test_doors(self) -> None:
         """MODE says and sets who may enter; nobody gets past a closed door."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +28,32 @@ class RegistrationTests(IrcTestCase):
         )
         self.assertEqual({line.split()[2] for line in found}, {"alice"})
         self.assertIn("CASEMAPPING=ascii", found[4])
+
+    def test_sasl_in_pieces(self) -> None:
+        """What is longer than a line comes in pieces of 400 bytes, closed by + where the last is one; and there
+        is an end to it (905).
+        """
+        for padding, pieces in ((260, 1), (293, 2)):
+            client = Irc(self.server)
+            held = base64.b64encode(f"\0alice\0{'x' * padding}".encode()).decode()
+            client.say("CAP REQ sasl", "AUTHENTICATE PLAIN")
+            parts = [held[at : at + 400] for at in range(0, len(held), 400)]
+            self.assertEqual(len(parts), 1 if len(held) == 400 else pieces)
+            for part in parts[:-1]:
+                self.assertEqual(client.say(f"AUTHENTICATE {part}"), [])
+            last = client.say(f"AUTHENTICATE {parts[-1]}", *(["AUTHENTICATE +"] if len(parts[-1]) == 400 else []))
+            self.assertEqual(last[-1].split()[1], "904")
+        client.say("AUTHENTICATE PLAIN")
+        self.assertEqual(client.say(f"AUTHENTICATE {'x' * 401}"), [":chatd 905 * :SASL message too long"])
+        client.say("AUTHENTICATE PLAIN")
+        found = client.say(*[f"AUTHENTICATE {'x' * 400}"] * 18)
+        self.assertEqual(found[0], ":chatd 905 * :SASL message too long")
+
+    def test_verify(self) -> None:
+        """Nothing is left to verify."""
+        client = Irc(self.server)
+        found = client.say("CAP REQ standard-replies", "VERIFY alice 123")
+        self.assertEqual(found[-1], ":chatd FAIL VERIFY INVALID_CODE alice :Accounts need no code here.")
 
     def test_password(self) -> None:
         """PASS account:password does it without capabilities; the nick is the account's name."""

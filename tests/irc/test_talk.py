@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.irc.talk import Irc, IrcTestCase
+from pathlib import Path
+
+from tests.irc.talk import Irc, IrcTestCase, serve
 from tests.memory import ABROAD
 from tests.sealing import body, envelopes, equip, found
 
@@ -82,8 +84,24 @@ class TalkTests(IrcTestCase):
         for verb, numbers in (("VERSION", ["351", "005", "005", "005"]), ("TIME", ["391"]), ("INFO", ["371", "374"])):
             self.assertEqual([line.split()[1] for line in alice.say(verb)], numbers)
         self.assertEqual([line.split()[1] for line in alice.say("HELP")], ["704", "705", "706"])
+        self.assertEqual(alice.say("HELP kick"), [":chatd 524 alice kick :No help on this here; /msg chatd help kick"])
         self.assertIn("Usage", "".join(alice.say("PRIVMSG chatd :kick #ops bob x", "PRIVMSG chatd :history nonsense")))
         self.assertIn("/kick <user> [reason...]", "".join(alice.say("PRIVMSG chatd :help kick")))
+
+    def test_motd(self) -> None:
+        """The message of the day, line by line, at the end of the greeting and when it is asked for."""
+        server = serve(Path(self.mktemp()), motd=("Be kind.", "Back at 14:00."))
+        self.addCleanup(server.stop)
+        server.person("alice").lose()
+        alice = Irc(server)
+        expected = [
+            ":chatd 375 alice :- chatd Message of the day - ",
+            ":chatd 372 alice :- Be kind.",
+            ":chatd 372 alice :- Back at 14:00.",
+            ":chatd 376 alice :End of /MOTD command.",
+        ]
+        self.assertEqual(alice.enter("alice")[-4:], expected)
+        self.assertEqual(alice.say("MOTD"), expected)
 
     def test_long_texts(self) -> None:
         """What is longer than a line comes in several, cut between words and never inside a character."""

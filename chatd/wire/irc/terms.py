@@ -131,7 +131,6 @@ NUMERICS: Final[dict[str, tuple[str, Params]]] = {
     "BANNED": ("474", _target),
     "ONLY_ADMIN": ("482", _target),
     "ONLY_OWNER": ("482", _target),
-    "OPERATORS_ONLY": ("481", _nobody),
     "BAD_LOGIN": ("464", _nobody),
     "THROTTLED": ("464", _nobody),
     "NAME_TAKEN": ("433", _target),
