@@ -14,6 +14,8 @@ from chatd.model import Event
 from chatd.texts.words import BLANK, CLOSED, Fields, Sentence, clean, clock, minute, size, stamp
 
 NAMELESS: Final = "(encrypted)"
+BRIEF: Final = 60
+"""Bytes of a name in a line that fetches."""
 
 
 def sent(name: str, amount: int, room: str, number: int) -> str:
@@ -80,8 +82,17 @@ def _send_recipe(fields: Fields) -> str:
     )
 
 
+def _brief(name: str) -> str:
+    """A name that leaves room for the rest of the line in the 512 bytes that IRC has for it."""
+    if len(name.encode()) <= BRIEF:
+        return name
+    stem, dot, suffix = name.rpartition(".")
+    suffix = dot + suffix if stem and len(suffix.encode()) < BRIEF // 2 else ""
+    return (stem or name).encode()[: BRIEF - len(suffix.encode())].decode("utf-8", "ignore") + suffix
+
+
 def _get_recipe(fields: Fields) -> str:
-    name = saved_as(fields["name"])
+    name = _brief(saved_as(fields["name"]))
     folder = f"{fields['folder'].rstrip('/')}/" if fields["folder"] else ""
     return (
         f"To fetch {name} ({size(fields['size'])}), run this in a shell before {clock(fields['until'])}:\n"
