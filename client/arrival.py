@@ -114,7 +114,7 @@ class Arrival:
             nonlocal waiting
             waiting -= 1
             if waiting == 0:
-                self._past(found)
+                chat.sealed.past(found, self._past)
 
         for name, count in missed:
             where = chat.view.find(name)

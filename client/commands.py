@@ -66,6 +66,8 @@ LOCAL: Final = [
 ]  # fmt: skip
 OURS: Final = frozenset(row["do"] for row in LOCAL)
 """What the client does itself. Of a command that the server has, too, the server's aliases stay."""
+GROUP_NAMES: Final = frozenset({"name"})
+"""Arguments that are a group's name: `/rename #dev` is not about #dev (the server reads it so, too)."""
 SECRET: Final = frozenset({"password", "old", "new"})
 """Arguments that are never typed in a line."""
 
@@ -128,7 +130,9 @@ def bind(row: Mapping[str, Any], rest: str) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     rest = rest.strip()
     if about_room(row) and rest.startswith("#"):
-        fields["room"], _, rest = rest.partition(" ")
+        word, _, tail = rest.partition(" ")
+        if tail.strip() or not row["args"] or row["args"][0]["name"] not in GROUP_NAMES:
+            fields["room"], rest = word, tail
     shapes = {arg["name"]: arg["shape"] for arg in row["args"]}
     places = [arg["name"] for arg in row["args"] if arg["shape"] in ("word", "rest", "list")]
     while rest := rest.lstrip():

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
+from chatd.model import DELETED
 from client.answers import Refused
 from client.crypto import encoding, message
 from client.crypto.encoding import NOTHING
@@ -339,7 +340,7 @@ class Courier:
     async def event(self, line: Mapping[str, Any], *, late: bool = False) -> Opened:
         """A sealed event: what it says, or what is to be said instead."""
         number, by = int(line["room_id"]), int(line["by_id"])
-        if not self.keys.named(by, str(line["by"])):
+        if line["by"] != DELETED and not self.keys.named(by, str(line["by"])):
             return Opened(warn=Warn.FORGED)
         direct = self.keys.book.get("direct", str(number)) or 0
         return await self.settle(

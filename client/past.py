@@ -45,9 +45,12 @@ class Past:
             show(here, len(here) < count)
             return
 
-        def fetched(answer: Mapping[str, Any]) -> None:
-            self._keep(room, answer, count)
+        def opened(events: Events) -> None:
+            self._keep(room, events, count)
             self.page(room, before, count, show)
+
+        def fetched(answer: Mapping[str, Any]) -> None:
+            self.chat.sealed.past([as_wire(event, answer["room"]) for event in answer["events"]], opened)
 
         call = {"do": "past", "room": room, "way": "before", "one": min(floor, before), "count": count, "all": "yes"}
         self.chat.link.call(call).addCallbacks(fetched, lambda _: show(here, True))
@@ -56,9 +59,8 @@ class Past:
         """The events of a room that come after a seq that was shown; they are all here."""
         return self.chat.store.next(room, after, count)
 
-    def _keep(self, room: int, answer: Mapping[str, Any], count: int) -> None:
-        events = answer["events"]
-        held = [Held(event["seq"], room, 0, as_wire(event, answer["room"])) for event in events]
+    def _keep(self, room: int, events: Events, count: int) -> None:
+        held = [Held(fields["seq"], room, 0, fields) for fields in events]
         self._floors[str(room)] = events[0]["seq"] if len(events) == count else 0
         self.chat.store.add(held, floors=self._floors)
 

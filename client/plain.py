@@ -92,7 +92,7 @@ class Plain(Face):
             and not chat.transferring
             and (chat.talk.online or self._tried)
         ):
-            if not chat.unsent:
+            if not chat.unsent and not chat.sealed.settling:
                 self._end()
             elif self._ending is None:
                 self._ending = self.reactor.callLater(WAIT, self._end)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from client.outbox import Entry
     from client.sealing import Opened, Warn
 
+SETTLE: Final = 5.0
+"""Seconds until it is tried again to make this device known, where the server would not."""
 ACK: Final = 1.0
 """Seconds between two words to the server about envelopes that may go."""
 TEND: Final = 60.0
@@ -53,6 +55,8 @@ class Sealed:
         self._lines: deque[Mapping[str, Any] | Callable[[], None]] = deque()
         self._working = False
         self._settling: list[Deferred[None]] = []
+        self.settling = False
+        """This device's keys are being made known to the server."""
         self._told: set[object] = set()
         self._acked = 0
 
@@ -114,7 +118,10 @@ class Sealed:
         return [sentences.RECOVERY.format(code=code)]
 
     def _settle(self, fields: Mapping[str, Any]) -> None:
+        self.settling = True
+
         def done(result: object) -> None:
+            self.settling = False
             waiting, self._settling = self._settling, []
             for one in waiting:
                 one.callback(None)
@@ -149,6 +156,7 @@ class Sealed:
             self._tending()
         except Refused as refused:
             self.chat.notice(refused.error.get("text", refused.code), style="class:error")
+            self.chat.later("again", SETTLE, self.resettle)
 
     async def _publish(self) -> None:
         """Show the manifest that this device has signed, if the server has not taken it yet."""
@@ -198,19 +206,24 @@ class Sealed:
     async def settled(self) -> None:
         """Wait until it is clear whether this device can send.
 
-        @raise Refused: E2E_ONLY, it cannot.
+        @raise Refused: E2E_ONLY, it cannot; BUSY, not yet. @raise Lost: the connection ended first.
         """
-        if not self.ready and not self.unlinked and self.supported:
+        if not self.ready and self.settling:
             waiting: Deferred[None] = Deferred()
             self._settling.append(waiting)
             await waiting
-        if not self.ready:
+        if self.unlinked or not self.supported:
             raise Refused({"code": "E2E_ONLY", "text": sentences.UNLINKED})
+        if not self.ready:
+            raise Refused({"code": "BUSY", "text": sentences.NOT_SETTLED})
 
     def cut(self) -> None:
         """The connection has ended: what is not done is asked for again."""
         self._lines.clear()
         self.ready = False
+        waiting, self._settling = self._settling, []
+        for one in waiting:
+            one.errback(Failure(Lost()))
 
     # -- talking with the server --------------------------------------------------------------------------------------
 
@@ -382,6 +395,28 @@ class Sealed:
             fields = self.opened(kept, await self.courier.event(kept, late=True))
             self.chat.store.amend(Held(came.seq, fields["room_id"], self.chat.view.weight(as_event(fields)), fields))
             self.chat.late(fields)
+
+    def past(self, events: list[dict[str, Any]], then: Callable[[list[dict[str, Any]]], None]) -> None:
+        """Events from before, read from the server: those that this device has the keys of are opened first."""
+        if self._keys is None or all(fields.get("sealed") is None for fields in events):
+            then(events)
+        else:
+            self._run(self._past(events)).addCallback(lambda found: then(events if found is None else found))
+
+    async def _past(self, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        try:
+            await self.settled()
+            await self._ask({"do": "ping", "token": ""})  # the envelopes that waited for this device are here then
+        except Refused:
+            pass  # it has no keys: what is sealed stays so
+        found = []
+        for fields in events:
+            kept = self.chat.store.event(fields["seq"]) if fields.get("sealed") is not None else fields
+            if kept is None:
+                await self._whose(fields)
+                kept = self.opened(fields, await self.courier.event(fields, late=True))
+            found.append(kept)
+        return found
 
     def _received(self) -> None:
         """Tell the server which envelopes may go: their ratchets are on disk."""

@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 
 from client import sentences
 from client.answers import Refused
+from client.outbox import new_mid
 
 if TYPE_CHECKING:
     from client.chat import Chat
@@ -190,7 +191,7 @@ class SealedCalls:
             return await self._ask(wire)
         answer: dict[str, Any] = {}
         for request in wanted:
-            about = {**wire, "who": request["name"]}
+            about = {**wire, "who": request["name"]} | ({} if request is wanted[0] else {"mid": new_mid()})
             answer = await self._about(request["account"], about, number, "add", asked=request.get("ak"))
         return answer
 

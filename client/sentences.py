@@ -77,6 +77,7 @@ WAS_VERIFIED = "You had verified {name}. Compare the new number: /safety {name},
 ACCEPTED = "{name}'s new key is accepted. Better compare it: /safety {name}"
 RENAMED = "Warning: the server calls somebody {name} who had another name. Compare: /safety {name}"
 KEYS = "{name}: {state}. Devices:"
+NOT_SETTLED = "The keys of this device are being made known."
 NO_KEYS = "{name} has no keys here. /dm --open {name} talks in clear: the server can read it."
 NO_KEYS_HERE = "{name} has no keys here and cannot be in a sealed group."
 OTHER_KEY = "{name} asks with a key that is not the one known here: not let in. Compare: /safety {name}"
