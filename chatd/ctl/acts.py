@@ -41,8 +41,8 @@ def act(name: str, *, writes: bool = True) -> Callable[[Callable[..., Fields]], 
     return enter
 
 
-def perform(tx: Tx, name: str, args: Mapping[str, Any]) -> Fields:
-    """Do it.
+def perform(tx: ReadTx, name: str, args: Mapping[str, Any]) -> Fields:
+    """Do it; `tx` is a Tx where the act writes.
 
     @raise Refusal: nothing was changed. BAD_USAGE: there is no such act, or it has other arguments.
     """
@@ -57,13 +57,13 @@ def perform(tx: Tx, name: str, args: Mapping[str, Any]) -> Fields:
 
 
 @act("status", writes=False)
-def status(tx: Tx) -> Fields:
+def status(tx: ReadTx) -> Fields:
     """How much there is of everything."""
     return {**tx.figures(), "online": tx.online_count(), "nodes": tx.nodes()}
 
 
 @act("user.list", writes=False)
-def user_list(tx: Tx) -> Fields:
+def user_list(tx: ReadTx) -> Fields:
     """Who has an account."""
     return {"users": [person._asdict() for person in tx.everybody()]}
 
@@ -138,7 +138,7 @@ def invite_add(tx: Tx, code: str, uses: int, until: int, note: str = "") -> Fiel
 
 
 @act("invite.list", writes=False)
-def invite_list(tx: Tx) -> Fields:
+def invite_list(tx: ReadTx) -> Fields:
     """The invitations that hold."""
     return {"invites": [invitation._asdict() for invitation in tx.invitations()]}
 
@@ -170,6 +170,6 @@ def find_room(tx: ReadTx, account: int, typed: str) -> Room:
 
 
 @act("note")
-def note(tx: Tx, what: str, about: str) -> Fields:
+def note(tx: ReadTx, what: str, about: str) -> Fields:
     """Something that chatctl has done by itself, for the log."""
     return {"act": what, "about": about}

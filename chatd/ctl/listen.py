@@ -110,10 +110,10 @@ class _Caller(LineOnlyReceiver):
         if name == "node":
             done = Deferred()
             done.callback(self._control.facts())
+        elif entry is not None and entry.writes:
+            done = db.write(lambda tx: perform(tx, name, args)).addCallback(self._told, name)
         else:
-            done = db.write(lambda tx: perform(tx, name, args))
-        if entry is not None and entry.writes:
-            done.addCallback(self._told, name)
+            done = db.read(lambda tx: perform(tx, name, args))
         done.addBoth(self._answer)
 
     def _told(self, result: dict[str, Any], name: str) -> dict[str, Any]:

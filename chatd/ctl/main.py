@@ -45,6 +45,9 @@ STOPPED: Final = 3
 BUSY: Final = 4
 """Not now: try again."""
 
+INTERRUPTED: Final = 130
+"""Ctrl-C: as shells have it."""
+
 EPILOG: Final = """exit status:
   0  done
   1  refused; check, verify: something is wrong
@@ -160,6 +163,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Refusal as error:
         text = refusal(error.code, error.fields)[0]
         return _complain(args, BUSY if error.code in ("BUSY", "DRAINING") else REFUSED, text, error.code)
+    except KeyboardInterrupt:
+        return _complain(args, INTERRUPTED, lines.problem("interrupted", {}))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE

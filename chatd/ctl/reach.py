@@ -105,7 +105,7 @@ class Reach:
     def _alone(self, act: str, args: Mapping[str, Any]) -> dict[str, Any]:
         with Alone(self.data, now_ms) as file:
             if not ACTS[act].writes:
-                return file.write(lambda tx: perform(tx, act, args))
+                return file.read(lambda tx: perform(tx, act, args))
             result = file.write(lambda tx: perform(tx, act, args))
             if act == "user.delete":
                 result |= {"erased": sweep(file)}

@@ -140,6 +140,7 @@ PROBLEMS: Final[dict[str, str]] = {
     "refused": "{text}",
     "not_allowed": "{data} is another user's: {why}",
     "form": "{file} must end with .txt, .jsonl or .html.",
+    "interrupted": "interrupted. What was begun is undone, or was done by the server.",
     "confirm": "Say --yes to delete {name} without being asked.",
     "broken": "The database is damaged: {why}. chatctl check says more.",
 }
