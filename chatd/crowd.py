@@ -16,6 +16,10 @@ from typing import Final
 from chatd.errors import Refusal
 from chatd.limits import Limits
 
+RESTS_AFTER: Final = 64
+RESTS_MOST: Final = 60.0
+"""Refused lines, more than were taken, after which a connection is not read for as long as they would have taken, at
+the most so many seconds: to refuse costs, too, and whoever writes without a pause costs no more than who keeps pace."""
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -56,6 +60,29 @@ class Bucket:
     def full(self, burst: float, rate: float, now: float) -> bool:
         """Whether it is as full as a new one."""
         return self._left + (now - self._stamp) * rate >= burst
+
+
+class Pace:
+    """How fast one connection may send lines; and when so many more come that it is not read for a while."""
+
+    __slots__ = ("_bucket", "_excess")
+
+    def __init__(self, limits: Limits, now: float) -> None:
+        self._bucket = Bucket(limits.lines_burst, now)
+        self._excess = 0
+
+    def take(self, limits: Limits, now: float) -> float:
+        """One more line. Seconds until it would be welcome; 0: it is."""
+        wait = self._bucket.take(1, limits.lines_burst, limits.lines_per_second, now)
+        if wait:
+            self._excess += 1
+        elif self._excess:
+            self._excess -= 1
+        return wait
+
+    def rest(self, limits: Limits) -> float:
+        """Seconds for which to read nothing, behind so many lines too many; 0: go on."""
+        return min(RESTS_MOST, self._excess / limits.lines_per_second) if self._excess >= RESTS_AFTER else 0.0
 
 
 class Gate:

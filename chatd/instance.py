@@ -23,6 +23,38 @@ from chatd.wire.dialect import Dialect
 
 if TYPE_CHECKING:
     from chatd.session import Session
+    from chatd.turns import Turns
+
+
+class Connection(Protocol):
+    """The socket, as the session needs it."""
+
+    def send(self, parts: list[bytes | memoryview]) -> None:
+        """Have this sent, one part behind the other."""
+
+    def pause_reading(self) -> None:
+        """Take nothing more for now."""
+
+    def resume_reading(self) -> None:
+        """Take more."""
+
+    def rest(self, seconds: float) -> None:
+        """Take nothing for so long."""
+
+    def certificate(self) -> str:
+        """The SHA-256, in hex, of the certificate that the client has shown; "" where it has shown none."""
+
+    def delivered(self) -> bool:
+        """Whether everything sent has reached the other side's machine."""
+
+    def here(self) -> tuple[str, int]:
+        """The address that this connection came to: host and port."""
+
+    def carry_file(self, first: bytes) -> None:
+        """From these bytes on, the connection is a file's."""
+
+    def close(self) -> None:
+        """Flush and end."""
 
 
 class Presence(Protocol):
@@ -99,7 +131,7 @@ class Instance:
     """The dialect that a first line is written in."""
     seconds: Callable[[], float] = time.monotonic
     """A clock that is never set back."""
-    waiting: set[Session] = field(default_factory=set)
+    waiting: set[Turns] = field(default_factory=set)
     """The sessions with lines that are accepted and not begun."""
     buckets: dict[int | str, Bucket] = field(default_factory=dict)
     """How fast each account (before a login, each address) asks, over all of its connections here."""

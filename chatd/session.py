@@ -1,8 +1,6 @@
-"""One connection without its socket: lines in order, questions, answers, errors.
+"""One connection without its socket: who is there, what lines mean, answers, errors.
 
-The rule: a session's calls take effect in the order sent. Only light calls (`say`) are pipelined, so that one sender
-is not limited to one message a commit; every other call is a barrier: the next line is read when it is answered. A
-refusal is written in one place, here.
+The rule: a session's calls take effect in the order sent (turns.py). A refusal is written in one place, here.
 
 A connection's life is this table and nothing else:
 
@@ -20,23 +18,23 @@ A connection's life is this table and nothing else:
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chatd import command
-from chatd.carry import Work, carry
-from chatd.crowd import Bucket, network
+from chatd.crowd import Bucket, Pace, network
 from chatd.errors import Refusal
-from chatd.instance import Instance
+from chatd.instance import Connection, Instance
 from chatd.interview import Heard, Interview
 from chatd.letterbox import Letterbox
 from chatd.model import Account, Ask, Call, Envelope, Event, Me, Reply, Room, Turn
 from chatd.store import Tx
+from chatd.turns import Refused, Turns
 from chatd.wire import rawline
 from chatd.wire.dialect import Dialect
 from chatd.wire.framing import Overlong
@@ -73,92 +71,32 @@ TRANSITIONS: Final[dict[tuple[State, str], State]] = {
 
 TELNET: Final = b"\xff"
 """With this byte telnet's commands begin, and no line of any dialect."""
-TURN: Final = 1000
-"""How many lines of one session are looked at before it is the others' turn."""
 ENDING: Final = frozenset({"logged_out", "deleted"})
 """Kinds of events, in an account's own inbox, that end sessions."""
 NONSENSE: Final = frozenset({"UNKNOWN_CMD", "BAD_LINE", "LINE_TOO_LONG"})
-
-
-class Refused(NamedTuple):
-    """A line that asks for nothing that can be done: its handle, and why. Told in its turn, like any answer."""
-
-    ref: Any
-    refusal: Refusal
-
-
-class Connection(Protocol):
-    """The socket, as the session needs it."""
-
-    def send(self, parts: list[bytes | memoryview]) -> None:
-        """Have this sent, one part behind the other."""
-
-    def pause_reading(self) -> None:
-        """Take nothing more for now."""
-
-    def resume_reading(self) -> None:
-        """Take more."""
-
-    def rest(self, seconds: float) -> None:
-        """Take nothing for so long."""
-
-    def certificate(self) -> str:
-        """The SHA-256, in hex, of the certificate that the client has shown; "" where it has shown none."""
-
-    def delivered(self) -> bool:
-        """Whether everything sent has reached the other side's machine."""
-
-    def here(self) -> tuple[str, int]:
-        """The address that this connection came to: host and port."""
-
-    def carry_file(self, first: bytes) -> None:
-        """From these bytes on, the connection is a file's."""
-
-    def close(self) -> None:
-        """Flush and end."""
-
-
-RESTS_AFTER: Final = 64
-RESTS_MOST: Final = 60.0
-"""Refused lines, more than were taken, after which a connection is not read for as long as they would have taken, at
-the most so many seconds: to refuse costs, too, and whoever writes without a pause costs no more than who keeps pace."""
-
-
-def _size(line: bytes | Overlong) -> int:
-    return len(line) if isinstance(line, bytes) else 0
 
 
 class Session:
     """One connection. Its socket is a `Connection`; its events come from the feed."""
 
     __slots__ = (
-        "_barrier",
-        "_bound",
         "_box",
-        "_call",
         "_connection",
         "_device",
         "_drained",
         "_ending",
-        "_excess",
-        "_flying",
+        "_first",
         "_follow",
         "_greeted",
         "_interview",
         "_me",
         "_nonsense",
+        "_pace",
         "_paused",
-        "_pinging",
         "_place",
         "_pong",
-        "_pumping",
-        "_queue",
-        "_stamp",
-        "_taken",
-        "_tokens",
         "_told",
-        "_wants",
-        "_watched",
+        "_turns",
         "account",
         "address",
         "dialect",
@@ -195,21 +133,14 @@ class Session:
         self.since = 0.0
         self.saved = 0
         self.out: list[bytes | memoryview] = []
-        self._queue: list[bytes | Overlong] = []
-        self._bound: Call | Refused | None = None
-        self._wants: tuple[Call, ...] = ()
-        self._watched: tuple[tuple[int, Callable[[], None]], ...] = ()
-        self._taken = 0
+        self._turns = Turns(self)
+        self._first = b""
         self._follow: int | None = None
-        self._call: Call | None = None
-        self._barrier = False
-        self._flying = 0
         self._interview: Interview | None = None
         self._greeted = False
         self._nonsense = 0
-        self._excess = 0
         self._ending = ""
-        self._paused = self._pumping = self._pinging = False
+        self._paused = False
         self._drained: Deferred[None] | None = None
         self._place: tuple[int, dict[int, Room]] | None = None
         self._pong: Reply | None = None
@@ -217,8 +148,7 @@ class Session:
         self._box: Letterbox | None = None
         self._device: tuple[int, str] | None = None
         self._told = 0
-        self._tokens = float(instance.settings.limits.lines_burst)
-        self._stamp = 0.0
+        self._pace: Pace | None = None
 
     def move(self, what: str) -> bool:
         """Take one step in the table above; whether there is one from here."""
@@ -232,6 +162,26 @@ class Session:
     def gone(self) -> bool:
         """Whether the connection has ended."""
         return self.state is State.GONE
+
+    @property
+    def open(self) -> bool:
+        """Whether lines are taken."""
+        return self.state in _OPEN
+
+    @property
+    def live(self) -> bool:
+        """Whether everything is heard and said as it comes."""
+        return self.state is State.IN and self._drained is None
+
+    @property
+    def clogged(self) -> bool:
+        """Whether the answers of what was begun are too many to send."""
+        return self._drained is not None and not self._ending
+
+    @property
+    def follows(self) -> bool:
+        """Whether what was missed is to be shown before the next line is begun."""
+        return self._follow is not None
 
     @property
     def me(self) -> Me:
@@ -257,12 +207,12 @@ class Session:
 
     def _undecided(self, data: bytes) -> None:
         """Keep what has come until it holds a line, whose first character tells the dialect."""
-        held = b"".join(self._held()) + data
+        held = self._first + data
         settings = self.instance.settings
         if b"\n" not in held and b"\r\x00" not in held and len(held) <= settings.limits.line_bytes:
-            self._queue = [held]
+            self._first = held
             return
-        self._queue = []
+        self._first = b""
         if rawline.is_raw(held):
             self.move("raw")
             if self._greeted:
@@ -284,15 +234,11 @@ class Session:
             self.write(b"\n")
         self._take(self.dialect.feed(held))
 
-    def _held(self) -> list[bytes]:
-        """What has come of the first line."""
-        return [part for part in self._queue if isinstance(part, bytes)]
-
     def greet(self) -> None:
         """Nothing has come yet, or what a telnet program says by itself: a person is there. Show the banner and the
         door, which binds nobody to a dialect: a program that comes late skips it, and its answers begin on a new line.
         """
-        if self.state is State.UNDECIDED and all(part[:1] in (b"", TELNET) for part in self._held()):
+        if self.state is State.UNDECIDED and self._first[:1] in (b"", TELNET):
             plain = self.instance.dialects(b"", self.instance.settings)
             settings = self.instance.settings
             banner = plain.notice("banner", {"banner": settings.banner, "motd": settings.motd})
@@ -304,7 +250,7 @@ class Session:
         assert self.dialect is not None
         if owed := self.dialect.owed():
             self.write(owed)
-        self._queue += lines
+        self._turns.lines += lines
         self.pump()
 
     def eof(self) -> None:
@@ -321,34 +267,19 @@ class Session:
             if why == "drain":
                 self._pause()
             if self.dialect is None:
-                self._queue.clear()  # it holds no line, and never will
+                self._first = b""  # it holds no line, and never will
             self.pump()
             self.instance.feed.flush()
 
     def _idle(self) -> bool:
-        waits = self._queue or self._bound or self._wants or self._follow is not None
-        return not (waits or self._barrier or self._flying)
+        return self._turns.idle and self._follow is None
 
     # -- lines to calls -----------------------------------------------------------------------------------------------
 
     def pump(self) -> None:
-        """Start what can be started, in order. What is answered at once comes back here: the loop goes on with it."""
-        if self._pumping:
-            return
-        self._pumping = True
-        try:
-            self._start_waiting()
-        finally:
-            self._pumping = False
-        if self._queue or self._wants or self._bound is not None:
-            self.instance.waiting.add(self)
-        elif self in self.instance.waiting:
-            self.instance.waiting.discard(self)
-        if self._watched:
-            self._tell_watchers()
-        limits = self.instance.settings.limits
-        waiting = len(self._queue) + self._flying > limits.waiting_lines
-        if waiting or (self._queue and sum(map(_size, self._queue)) > limits.waiting_bytes):
+        """Begin what can be begun, and read on unless too much waits."""
+        self._turns.pump()
+        if self._turns.crowded(self.instance.settings.limits):
             self._pause()
         elif self._paused and self._drained is None and self._ending != "drain":
             self._paused = False
@@ -356,47 +287,8 @@ class Session:
         if self._ending and self._idle() and self.state in _OPEN:
             self.instance.later(lambda: self._finish(self._ending))
 
-    def _start_waiting(self) -> None:
-        """Nothing is started for whom the answers of what was started already are too many to send."""
-        queue = self._queue
-        taken, left = 0, TURN
-        try:
-            while not self._barrier and self.state in _OPEN:
-                if not (taken < len(queue) or self._bound is not None or self._wants or self._follow is not None):
-                    break
-                if self._drained is not None and not self._ending:
-                    break
-                if not left:
-                    self.instance.later(self._go_on)
-                    break
-                left -= 1
-                bound, self._bound = self._bound, None
-                if bound is None and self._wants:
-                    bound, *wants = self._wants
-                    self._wants = tuple(wants)
-                if bound is None and self._follow is not None:
-                    self._follow_on()
-                    break
-                if bound is None:
-                    taken += 1
-                    bound = self._bind(queue[taken - 1])
-                    if bound is None:
-                        continue
-                if isinstance(bound, Call) and (entry := command.TABLE[bound.verb]).light and self.account:
-                    self._flying += 1
-                    self.instance.db.submit(Work(self, bound, entry))
-                elif self._flying:
-                    self._bound = bound
-                    break
-                elif isinstance(bound, Call):
-                    self._start(bound)
-                else:
-                    self._refuse(bound.ref, bound.refusal)
-        finally:
-            del queue[:taken]  # whatever fails, no line is begun twice
-        self._taken += taken
-
-    def _go_on(self) -> None:
+    def go_on(self) -> None:
+        """Another turn for what was left waiting."""
         self.pump()
         self.instance.feed.flush()
 
@@ -405,7 +297,7 @@ class Session:
             self._paused = True
             self._connection.pause_reading()
 
-    def _bind(self, line: bytes | Overlong) -> Call | Refused | None:
+    def bind(self, line: bytes | Overlong) -> Call | Refused | None:
         """The call that a line asks for, or why not; None: neither, and what was to be said about that is said."""
         assert self.dialect is not None
         dialect = self.dialect
@@ -434,7 +326,7 @@ class Session:
         assert dialect is not None
         if owed := dialect.owed():
             self.write(owed)
-        self._wants = (*dialect.wanted(), *self._wants)
+        self._turns.want(dialect.wanted(), first=True)
         self.picky = dialect.picky
         if dialect.shape != self.shape or dialect.echo is not self.echo:
             rooms = self.instance.feed.routing.take(self)
@@ -446,22 +338,18 @@ class Session:
         """@raise Refusal: RATE."""
         if self.exempt:
             return
-        limits = self.instance.settings.limits
-        now = self.instance.seconds()
-        self._tokens = min(limits.lines_burst, self._tokens + (now - self._stamp) * limits.lines_per_second)
-        self._stamp = now
-        if self._tokens < 1:
-            self._excess += 1
-            if self._excess >= RESTS_AFTER:
-                self._connection.rest(min(RESTS_MOST, self._excess / limits.lines_per_second))
-            raise Refusal("RATE", wait=max(1, round((1 - self._tokens) / limits.lines_per_second)))
-        self._tokens -= 1
-        if self._excess:
-            self._excess -= 1
+        instance = self.instance
+        limits, now = instance.settings.limits, instance.seconds()
+        if self._pace is None:
+            self._pace = Pace(limits, now)
+        if wait := self._pace.take(limits, now):
+            if rest := self._pace.rest(limits):
+                self._connection.rest(rest)
+            raise Refusal("RATE", wait=max(1, round(wait)))
         key: int | str = self.account or network(self.address)
-        bucket = self.instance.buckets.get(key)
+        bucket = instance.buckets.get(key)
         if bucket is None:
-            bucket = self.instance.buckets[key] = Bucket(limits.calls_burst, now)
+            bucket = instance.buckets[key] = Bucket(limits.calls_burst, now)
         if wait := bucket.take(1, limits.calls_burst, limits.calls_per_second, now):
             raise Refusal("RATE", wait=max(1, round(wait)))
 
@@ -471,65 +359,21 @@ class Session:
 
     # -- calls --------------------------------------------------------------------------------------------------------
 
-    def _start(self, call: Call) -> None:
-        """Begin a call that is a barrier. A ping comes behind what everybody on this instance has sent before it."""
-        self._barrier = True
-        self._call = call
-        if call.verb != "ping" or not self._behind_others(call):
-            carry(self, call)
-
-    def _behind_others(self, call: Call) -> bool:
-        """Begin this once what others have sent is begun; False: nothing of theirs waits.
-
-        Nobody waits for a session that waits like this itself (so that no two wait for each other), that hashes a
-        password, or whose client does not read.
-        """
-        others = [session for session in self.instance.waiting if session is not self and session._comes_on()]
-        left = len(others)
-
-        def one() -> None:
-            nonlocal left
-            left -= 1
-            if not left:
-                self._pinging = False
-                if not self.gone:
-                    carry(self, call)
-
-        for session in others:
-            session._watched += ((session._taken + len(session._queue), one),)
-        self._pinging = bool(others)
-        return bool(others)
-
-    def _comes_on(self) -> bool:
-        """Whether the lines that wait here will be begun soon."""
-        slow = self._call is not None and self._barrier and command.TABLE[self._call.verb].prepare is not None
-        return self.state is State.IN and self._drained is None and not self._pinging and not slow
-
-    def _tell_watchers(self) -> None:
-        """Who waited for what is begun now need not any longer; nor for a session that does not come on."""
-        watched, self._watched = self._watched, ()
-        stuck = not self._comes_on()
-        idle = not (self._queue or self._wants or self._bound)
-        for target, tell in watched:
-            if stuck or idle or self._taken > target or (self._taken == target and not (self._wants or self._bound)):
-                tell()
-            else:
-                self._watched += ((target, tell),)
-
     def flown(self, call: Call, result: Any) -> None:
         """What came of a light call: nearly always an answer that changes nothing here."""
         if result.__class__ is not Reply or result.turn is not None or self.state is State.GONE:
             self.done(call, result)
             return
         assert self.dialect is not None
-        self._flying -= 1
+        turns = self._turns
+        turns.flying -= 1
         self._nonsense = 0
         if self._interview is not None:
             self._interview.misses = 0
         self.write(self.dialect.reply(call, result))
         if self.dialect.lively:
             self._heed()
-        if self._wants or self._queue or self._bound is not None or self._paused or self._ending:
+        if turns.waiting or self._paused or self._ending:
             self.pump()
 
     def done(self, call: Call, result: Any, *, late: bool = False) -> None:
@@ -541,7 +385,7 @@ class Session:
             isinstance(result, Refusal)
             and result.code in command.NEAR
             and not result.fields["near"]
-            and self._alone(call)
+            and self._turns.alone(call)
         ):
             refusal = result
             self.instance.db.read(lambda tx: command.suggest(tx, refusal)).addErrback(lambda _: refusal).addCallback(
@@ -557,16 +401,6 @@ class Session:
         self._settle(call, result)
         if late:
             self.instance.feed.flush()
-
-    def _alone(self, call: Call) -> bool:
-        """Whether no other answer is under way; then what comes next waits for this one."""
-        if self._call is not call:
-            if self._flying > 1:
-                return False
-            self._flying -= 1
-            self._call = call
-            self._barrier = True
-        return True
 
     def _reached(self, call: Call, pong: Reply) -> None:
         """All up to there is delivered here; a session that is behind it is answered once it is not."""
@@ -605,11 +439,7 @@ class Session:
         self.instance.feed.flush()
 
     def _settle(self, call: Call, result: Any) -> None:
-        if self._call is call:
-            self._barrier = False
-            self._call = None
-        else:
-            self._flying -= 1
+        self._turns.landed(call)
         if self.gone:
             return
         if isinstance(result, Refusal):
@@ -629,18 +459,18 @@ class Session:
     def _refused(self, call: Call, refusal: Refusal) -> None:
         interview = self._interview
         if interview is None or not interview.concerns(call, refusal):
-            self._refuse(call.ref, refusal, verb=call.verb)
+            self.refuse(call.ref, refusal, verb=call.verb)
             if interview is not None:
                 interview.misses = 0
             return
-        self._refuse(call.ref, refusal, quiet_door=True, verb=call.verb)
+        self.refuse(call.ref, refusal, quiet_door=True, verb=call.verb)
         again = interview.again(call, refusal)
         if again is not None:
-            self._start(again)
+            self._turns.start(again)
         else:
             self.write(interview.cancel(inside=bool(self.account)))
 
-    def _refuse(
+    def refuse(
         self, ref: Any, refusal: Refusal, *, quiet_door: bool = False, verb: str = "", ask: Ask | None = None
     ) -> None:
         """The one place where a refusal is written."""
@@ -662,7 +492,7 @@ class Session:
     def _ask(self, call: Call, ask: Ask) -> None:
         if self._interview is None:
             refusal = ask.refusal or Refusal("BAD_USAGE", usage=command.TABLE[call.verb].usage)
-            self._refuse(call.ref, refusal, ask=ask)
+            self.refuse(call.ref, refusal, ask=ask)
         else:
             self.write(self._interview.ask(call, ask))
 
@@ -736,7 +566,7 @@ class Session:
         elif self.dialect.cursor and not reply.fields["long_absence"]:
             after = reply.fields["cursor"]
         self._follow = after
-        self._barrier = False
+        self._turns.barrier = False
 
     def _become(self, device: tuple[int, str]) -> None:
         """This session is that device of its account: it is handed what is for that one alone."""
@@ -754,11 +584,11 @@ class Session:
         assert self.dialect is not None
         self.write(b"".join(map(self.dialect.envelope, envelopes)))
 
-    def _follow_on(self) -> None:
+    def follow_on(self) -> None:
         """All is said that belongs before what was missed; the next line is begun when that is shown, too."""
         after, self._follow = self._follow, None
         assert after is not None
-        self._barrier = True
+        self._turns.barrier = True
         self.instance.feed.follow(self, after)
 
     def _log_out(self, why: str) -> None:
@@ -835,8 +665,8 @@ class Session:
         if self.dialect.lively:
             self.picky = self.dialect.picky
             if wants := self.dialect.wanted():
-                self._wants += tuple(wants)
-                self.instance.later(self._go_on)
+                self._turns.want(wants)
+                self.instance.later(self.go_on)
         return lines
 
     def _dismissed(self, event: Event) -> None:
@@ -867,18 +697,19 @@ class Session:
 
     def caught_up(self) -> None:
         """Everything is heard live from now on."""
-        first = self._barrier and self._call is None
+        turns = self._turns
+        first = turns.barrier and turns.call is None
         self._me = None  # the current room may be gone
         self.move("caught_up")
         if not (first and self.dialect is not None and self.dialect.lively):
             self.instance.watching.anew(self)
         pong, self._pong = self._pong, None
         if pong is not None:
-            assert self._call is not None
-            self._settle(self._call, pong)
+            assert turns.call is not None
+            self._settle(turns.call, pong)
         if not first:
             return
-        self._barrier = False
+        turns.barrier = False
         if self.dialect is not None and self.dialect.interactive:
             self._arrived()
         self.pump()
@@ -915,8 +746,7 @@ class Session:
             self._pause()
             if self.move("full"):
                 self._place = self.instance.feed.part(self)
-            if self._watched:
-                self._tell_watchers()
+            self._turns.tell_watchers()
 
     def drained(self) -> None:
         """The socket takes more: go on from the place that was kept."""
@@ -963,8 +793,7 @@ class Session:
         if self.state in _OPEN:
             self._log_out(why)
             self.move("close")
-            if self._watched:
-                self._tell_watchers()
+            self._turns.tell_watchers()
             self.instance.feed.flush()
             self._connection.close()
 
@@ -993,10 +822,6 @@ class Session:
             return
         self._log_out("closed" if clean else "cut")
         self.move("lost")
-        self._queue.clear()
-        self._bound = self._interview = None
-        self._wants = ()
-        self.instance.waiting.discard(self)
-        if self._watched:
-            self._tell_watchers()
+        self._interview = None
+        self._turns.clear()
         self.out.clear()

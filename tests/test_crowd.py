@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chatd import crowd
 from chatd.crowd import Bucket, network
-from tests.live import PASSWORD, TWISTD, LiveTestCase, Lost, free_ports, new_mid
+from tests.live import PASSWORD, TWISTD, LiveTestCase, free_ports, new_mid
 from tests.memory import ABROAD, BANNER, DOOR, Client, Server, settings
 
 FULL = "This server is full. Try again later."
@@ -211,7 +211,7 @@ class PaceTests(Base):
         server.writer.hold()
         for _ in range(20):
             alice.send(b'{"id":1,"do":"away","text":"' + b"x" * 30_000 + b'"}\n')
-        kept = sum(len(line) for line in alice.protocol.session._queue)
+        kept = sum(len(line) for line in alice.protocol.session._turns.lines)
         self.assertLess(kept, 200_000)
         self.assertEqual(alice.transport.producerState, "paused")
         server.writer.release()
@@ -281,9 +281,4 @@ class LiveTests(LiveTestCase):
         return not client.gone
 
     async def _comes(self, port: int) -> bool:
-        client = await self.client(port)
-        try:
-            await client.call("ping", token="t")
-        except Lost:
-            return False
-        return True
+        return await self._stays(await self.plain(port))

@@ -37,7 +37,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "instance": {"crowd", "errors", "command", "feed", "store", "wire", "watching"},
     "interview": {"errors", "model", "wire"},
     "carry": {"errors", "model", "command", "store"},
+    "turns": {"errors", "limits", "model", "command", "carry", "wire"},
     "session": {
+        "turns",
         "crowd",
         "errors",
         "model",
@@ -48,7 +50,6 @@ MAY_IMPORT: dict[str, set[str]] = {
         "wire",
         "instance",
         "interview",
-        "carry",
         "letterbox",
     },
     "pipe": set(),

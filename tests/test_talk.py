@@ -466,8 +466,3 @@ class InfoTests(Base):
         self.world.online(self.alice, self.bob)
         seq = self.world.log()[-1].seq
         self.assertEqual(self.alice.type("/stats"), [f"3 accounts, 2 online, 1 node, {seq} events"])
-
-    def test_files(self) -> None:
-        """The commands for files are known, and say that there are none yet."""
-        for line in ("/9", "/9 x.png", "/send a b.pdf", "/get 17", "/files", "/image cat.png a cat"):
-            self.assertEqual(self.alice.type(line), ["This server has no files yet."])
