@@ -165,6 +165,17 @@ class TalkTests(IrcTestCase):
         found = client.say(*["PING x"] * 80)
         self.assertIn(":chatd FAIL PING RATE x :Slow down: 1 s.", found)
 
+    def test_ctcp(self) -> None:
+        """The service answers what clients ask by themselves, and takes none of it for a command."""
+        alice = self.client("alice")
+        self.assertEqual(
+            alice.say("PRIVMSG chatd :\x01PING 12\x01"), [":chatd!chatd@chatd NOTICE alice :\x01PING 12\x01"]
+        )
+        self.assertEqual(
+            alice.say("PRIVMSG chatd :\x01VERSION\x01"), [":chatd!chatd@chatd NOTICE alice :\x01VERSION chatd\x01"]
+        )
+        self.assertEqual(alice.say("PRIVMSG chatd :\x01FINGER\x01", "PRIVMSG chatd :\x01ACTION help\x01"), [])
+
     def test_to_oneself(self) -> None:
         """Words to oneself are heard, and not kept."""
         alice = self.client("alice")

@@ -63,11 +63,22 @@ def say_to(irc: Irc, asked: Asked, target: str, text: str, how: str | None) -> l
     if target.lower() == terms.SERVICE:
         if irc.echo:
             asked.put(irc.line(f"{asked.command} {target} :{text}", source=irc.nick))
-        return [] if how == "notice" else service(irc, asked, text)
+        if text.startswith("\x01") or how is not None:
+            return _ctcp(irc, asked, text.strip("\x01")) if how is None else []
+        return service(irc, asked, text)
     if target.lower() == irc.nick:
         irc.to_oneself(asked, text, how)
         return []
     return [Call("msg", {"user": target, **args})]
+
+
+def _ctcp(irc: Irc, asked: Asked, query: str) -> list[Call]:
+    """What clients ask each other without their people (CTCP): the server says what it is, and gives a PING back."""
+    word, _, rest = query.partition(" ")
+    said = {"VERSION": irc.software, "PING": rest}.get(word.upper())
+    if said is not None:
+        asked.put(irc.line(f"NOTICE {irc.nick} :\x01{word.upper()} {said}\x01", source=terms.SERVICE))
+    return []
 
 
 @dataclass(slots=True)
