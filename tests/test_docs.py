@@ -299,6 +299,7 @@ class Story:
         self._connect(certificate)("external", client="y")
         self._connect(certificate)("external", later="yes")
         alice("cert", what="drop", which=1)
+        alice("who", mask="*")
         alice("monitor", people=["bob"])
         alice("marker", room="#new")
         alice("marker", room="#new", time=1)

@@ -47,6 +47,14 @@ def monitor(tx: ReadTx, me: Me, people: Sequence[str | int] = ()) -> Reply:
     return Reply("monitored", {"people": found}, Turn(monitor=whose))
 
 
+@command("/who <mask>", topic="", read=True)
+def who(tx: ReadTx, me: Me, mask: str | int) -> Reply:
+    """Who shares a room with you and is called like this: * is anything, ? one character (programs)."""
+    found = tx.like(me.account, str(mask).lower(), me.settings.limits.history_lines_most)
+    listed = [{"name": name, "account": who, "away": away, "online": online} for name, who, away, online in found]
+    return Reply("who", {"people": listed})
+
+
 @command("/marker [time]", needs=Needs.MEMBER, topic="")
 def marker(tx: Tx, me: Me, room: Room, time: str | int = "") -> Reply:
     """Up to which time (ms) you have read this room, on any of your devices; it is moved to a later one if that is

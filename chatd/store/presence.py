@@ -125,6 +125,23 @@ class PresenceReads(Base):
             )
         ]
 
+    def like(self, account: int, mask: str, most: int) -> list[tuple[str, int, str | None, bool]]:
+        """Those who share a room with this account and whose names are like `mask` (`*`: anything, `?`: one character):
+        (name, account, what they say about being away, connected), at most `most`.
+        """
+        rows = self._all(
+            "SELECT a.name, a.id, a.away,"
+            f" EXISTS (SELECT 1 FROM presence p WHERE p.account = a.id AND p.node IN {_ALIVE})"
+            " FROM account a WHERE a.id IN (SELECT o.account FROM member m CROSS JOIN member o ON o.room = m.room"
+            " AND o.until IS NULL WHERE m.account = ?2 AND m.until IS NULL) AND a.name GLOB ?3"
+            " ORDER BY a.name LIMIT ?4",
+            self.now - FRESH,
+            account,
+            mask.replace("[", "[[]"),
+            most,
+        )
+        return [(name, who, away, bool(online)) for name, who, away, online in rows]
+
     def who_are(self, accounts: Iterable[int]) -> list[tuple[str, int, bool]]:
         """How these accounts are called ("": not any more), and whether they are connected."""
         return [

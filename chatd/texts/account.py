@@ -143,5 +143,6 @@ REPLIES: Final[dict[str, Sentence]] = {
     "certificate_dropped": "{fingerprint} logs nobody in any more.",
     "vouched": "",
     "monitored": "",
+    "who": "",
     "oper": "You are an operator of this server now.",
 }

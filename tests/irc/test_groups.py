@@ -229,6 +229,10 @@ class GroupTests(IrcTestCase):
                 ":chatd 323 alice :End of /LIST",
             ],
         )
+        for mask, names in (("*", "alice bob carol"), ("B?b", "bob"), ("c*!*@*", "carol"), ("d*", ""), ("[a-z]*", "")):
+            found = alice.say(f"WHO {mask}")
+            self.assertEqual(" ".join(line.split()[7] for line in found[:-1]), names, mask)
+            self.assertEqual(found[-1], f":chatd 315 alice {mask} :End of WHO list")
         self.client("carol").say("JOIN #dev")
         for conditions, rooms in (
             ("#OPS", ["#ops"]),

@@ -24,13 +24,13 @@ def away(irc: Irc, asked: Asked, params: list[str]) -> list[Call]:
 
 @verb("WHO")
 def who(irc: Irc, asked: Asked, params: list[str]) -> list[Call]:
-    """Who is in a group, or one person."""
+    """Who is in a group, one person, or those whom one shares a group with and whose nicks are like a mask."""
     mask = params[0] if params else ""
     if is_group(mask):
         return [Call("roster", {}, mask)]
     if not mask or set(mask) & set("*?!@,"):
-        irc.numeric(asked, "315", [mask or "*"], "End of WHO list")
-        return []
+        nick = mask.partition("!")[0] if mask not in ("", "0") else "*"
+        return [Call("who", {"mask": nick or "*"})]
     return [Call("whois", {"user": mask})]
 
 
@@ -146,6 +146,11 @@ def _each(irc: Irc, asked: Asked) -> list[Line]:
     if asked.people > 0:
         return []
     return [irc.numbered("303" if asked.command == "ISON" else "302", [], " ".join(asked.gathered))]
+
+
+@answer("who")
+def _like(irc: Irc, asked: Asked, call: Call, fields: Fields) -> list[Line]:
+    return who_lines(irc, asked, "*", fields["people"])
 
 
 @answer("away")
