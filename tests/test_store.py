@@ -8,17 +8,21 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from chatd.errors import Refusal
 from chatd.model import Event
 from chatd.store import ReadTx, Tx, sqlite
+from chatd.store.database import Database
 from chatd.store.log import _WINDOW as PAGE_WINDOW
 from chatd.store.migrate import COMPAT, SCHEMA, TooNew, last_seq, migrate
 from tests.memory import Client, Server, settings
@@ -375,6 +379,41 @@ class LogTests(Base):
                 self.read(lambda tx: tx.cursor(1)), max(expected, self.server.sql("SELECT seen FROM account")[0][0])
             )
         self.assertEqual(self.server.sql("SELECT seen FROM account"), [(3,)])
+
+
+class ScanTests(TestCase):
+    """A read that takes very long, on real threads."""
+
+    async def test_it_does_not_hold_up_the_end(self) -> None:
+        """A database that is closed interrupts what still looks through it, and answers that it stops."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        migrate(folder)
+        db = Database(
+            folder,
+            durability="normal",
+            node=1,
+            clock=lambda: 0,
+            position=lambda: 0,
+            mail=lambda: (0, frozenset()),
+            committed=lambda committed: None,
+            reactor=reactor,
+            batch=10,
+            lock_seconds=1.0,
+        )
+        db.start()
+        begun = threading.Event()
+
+        def look(tx: ReadTx) -> None:
+            begun.set()
+            tx._one("WITH RECURSIVE n (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n) SELECT max(n) FROM n")
+
+        first, second = db.read(look, scans=True), db.read(look, scans=True)
+        await deferToThread(begun.wait)
+        await db.close()
+        for answer in (first, second):
+            refusal = await answer.addErrback(lambda failure: failure.value)
+            self.assertEqual(refusal.code, "DRAINING")
 
 
 class TroubleTests(Base):

@@ -31,6 +31,8 @@ TAIL: Final = 2_000
 """How many events of other instances a commit reads along with its own, and a look at a time."""
 GATHER: Final = 0.002
 """How long (s) a stream of calls may hold back the commit that it flows into. A lone call waits for one turn only."""
+GLANCE: Final = 100_000
+"""Steps of SQLite's machine between two glances whether a long read is still wanted: some milliseconds."""
 T = TypeVar("T")
 _log = Logger()
 
@@ -179,8 +181,20 @@ class Database:
         """Have this read from one snapshot. `scans`: it may look through very much; such reads wait for one another,
         and nothing else waits for them.
         """
-        readers = self._scanner if scans else self._readers
-        return maybeDeferred(readers.runWithConnection, self._read, run)
+        if scans:
+            return maybeDeferred(self._scanner.runWithConnection, self._scan, run)
+        return maybeDeferred(self._readers.runWithConnection, self._read, run)
+
+    def _scan(self, held: Any, run: Callable[[ReadTx], T]) -> T:
+        """As `_read`, but for what takes long: the end of this process need not wait for it."""
+        connection: sqlite3.Connection = held._connection
+        connection.set_progress_handler(lambda: self._closing is not None, GLANCE)
+        try:
+            return self._read(held, run)
+        except sqlite3.OperationalError as error:
+            if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
+                raise Refusal("DRAINING") from error
+            raise
 
     def _read(self, held: Any, run: Callable[[ReadTx], T]) -> T:
         connection: sqlite3.Connection = held._connection
