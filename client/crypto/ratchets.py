@@ -89,11 +89,15 @@ class OwnDevice:
         account = self.account
         self.dks = b64decode(account.ed25519_key.to_base64() + "=")
         self.dkc: bytes = account.curve25519_key.to_bytes()
-        self._signs = account
+        self._signs: vodozemac.Account = account
 
     def sign(self, tag: str, record: bytes) -> bytes:
         """An Ed25519 signature by the device's key."""
         return b64decode(self._signs.sign(covered(tag, record)).to_base64() + "==")
+
+    def outbound(self, peer: Curve25519PublicKey, key: Curve25519PublicKey) -> vodozemac.Session:
+        """A session towards another device. Nothing of the account changes by it, so it is not read again."""
+        return self._signs.create_outbound_session(peer, key)
 
     @property
     def account(self) -> Any:
@@ -147,7 +151,7 @@ class Ratchets:
     def start(self, peer: Device, key: bytes) -> None:
         """Begin a session with a device, by a key that it has signed. What is sent goes over it from now on."""
         their = Curve25519PublicKey.from_bytes(peer.dkc), Curve25519PublicKey.from_bytes(key)
-        session = self._own.account.create_outbound_session(*their)
+        session = self._own.outbound(*their)
         state = self._peer(peer.id)
         self._front(state, session)
         self._book.put("peer", peer.id.hex(), state)
