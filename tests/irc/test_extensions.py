@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
+from chatd.wire.irc import Irc as Dialect
 from tests.irc.talk import Irc, IrcTestCase
 
 
@@ -225,3 +227,36 @@ class ExtensionTests(IrcTestCase):
         bob.say("QUIT")
         alice.say("PRIVMSG #ops :one")
         self.assertNotIn(" PRIVMSG #", "".join(Irc(self.server).enter("bob", "draft/chathistory", "batch")))
+
+    def test_rendered_once(self) -> None:
+        """A line is rendered once for all who have negotiated the same of what it looks like, however many there are,
+        and what else they have negotiated makes no difference.
+        """
+        rendered: list[int] = []
+
+        class Counting(Dialect):
+            """Counts what it renders."""
+
+            def events(self, events: Any, *args: Any) -> list[bytes]:
+                rendered.append(len(events))
+                return super().events(events, *args)
+
+        self.server.instance.dialects = lambda first, settings: Counting(settings)
+        alice = self.client("alice")
+        alice.say("JOIN #ops", "MODE #ops -A")
+        self.client("bob").say("JOIN #ops")
+        people = [
+            self.client(name, *caps)
+            for name in ("alice", "bob")
+            for caps in (
+                (),
+                ("server-time", "message-tags"),
+                ("server-time", "message-tags", "echo-message", "multi-prefix"),
+            )
+            for _ in range(3)
+        ]
+        rendered.clear()
+        alice.say("PRIVMSG #ops :hi")
+        self.assertEqual(rendered, [1, 1])
+        for person in people:
+            self.assertEqual(len([line for line in person.lines() if line.endswith("PRIVMSG #ops :hi")]), 1)
