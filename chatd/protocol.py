@@ -11,6 +11,7 @@ import os
 import socket
 import struct
 import termios
+from collections import deque
 from typing import Any, Final
 
 from OpenSSL.crypto import FILETYPE_ASN1, dump_certificate
@@ -40,6 +41,8 @@ from chatd.wire.plain import Plain
 _log = Logger()
 
 SWEEP: Final = 0.1
+STRANGERS_A_TURN: Final = 16
+"""Of how many who are not in what they say is looked at in one turn of the reactor."""
 TIDY: Final = 10.0
 """Seconds between two looks at what changes slowly."""
 FILE_SWEEP: Final = 1.0
@@ -72,6 +75,8 @@ class ChatProtocol(Protocol):
         self._still_reads = False
         self._paused = self._held = False
         self.bucket: Bucket | None = None
+        self.pending = b""
+        """What a stranger has said, and nobody has looked at yet."""
         self.heard = factory.swept
         """When something came last."""
 
@@ -104,13 +109,21 @@ class ChatProtocol(Protocol):
         if self._file is None:
             if not self.session.exempt:
                 self.factory.spend(self, len(data))
-            self.session.receive(data)
+            if self.session.account or not self.factory.has_to_wait(self, data):
+                self.session.receive(data)
         else:
             self._file.received(data)
+
+    def let_in(self) -> None:
+        """It is this stranger's turn."""
+        data, self.pending = self.pending, b""
+        if data:
+            self.session.receive(data)
 
     def readConnectionLost(self) -> None:
         """The client sends no more, and may still read."""
         transport: Any = self.transport
+        self.let_in()
         if self._file is None:
             self.session.eof()
         elif self.session.state is State.CLOSING:
@@ -127,6 +140,7 @@ class ChatProtocol(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """It is over."""
+        self.let_in()
         self._socket = None
         self.session.lost(clean=reason.check(ConnectionDone) is not None)
         if self._file is not None:
@@ -304,6 +318,8 @@ class ChatFactory(Factory[ChatProtocol]):
         self.instance = instance
         self._crowd = Crowd(places)
         self._held: dict[ChatProtocol, float] = {}
+        self._line: deque[ChatProtocol] = deque()
+        self._begun = 0
         self._tidied = clock.seconds()
         self._clock = clock
         self.connections: set[ChatProtocol] = set()
@@ -350,6 +366,31 @@ class ChatFactory(Factory[ChatProtocol]):
                 oldest.session.dismiss(Refusal("FULL"), "full")
         return None
 
+    def has_to_wait(self, protocol: ChatProtocol, data: bytes) -> bool:
+        """Whether somebody who is not in has to wait with this for a later turn of the reactor: then it is kept.
+
+        When a thousand come back at once, all would be ready in one turn, and whoever is in would wait for all of it.
+        """
+        if protocol.pending:
+            protocol.pending += data
+            return True
+        if self._line or self._begun >= STRANGERS_A_TURN:
+            protocol.pending = data
+            self._line.append(protocol)
+            return True
+        self._begun += 1
+        if self._begun == 1:
+            self._clock.callLater(0, self._next_turn)
+        return False
+
+    def _next_turn(self) -> None:
+        self._begun = 0
+        while self._line and self._begun < STRANGERS_A_TURN:
+            self._begun += 1
+            self._line.popleft().let_in()
+        if self._begun:
+            self._clock.callLater(0, self._next_turn)
+
     def spend(self, protocol: ChatProtocol, amount: int) -> None:
         """So many bytes have come; past the rate that connection is not read for a while."""
         limits = self.instance.settings.limits
@@ -395,7 +436,7 @@ class ChatFactory(Factory[ChatProtocol]):
         now = self._clock.seconds()
         limits = self.instance.settings.limits
         for protocol in _due(self._silent, now - limits.door_after):
-            if protocol.unread():
+            if protocol.pending or protocol.unread():
                 self._silent[protocol] = now
             else:
                 protocol.session.greet()
@@ -448,6 +489,7 @@ class ChatFactory(Factory[ChatProtocol]):
         self._draining = True
         self._empty = empty
         for protocol in list(self.connections):
+            protocol.let_in()
             protocol.session.drain()
         if not self.connections:
             self._empty = None

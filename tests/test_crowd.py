@@ -119,6 +119,24 @@ class PlaceTests(Base):
         self.assertEqual(bob.code(do="register", name="bob", password=PASSWORD), "ok")
         self.assertEqual(alice.code(do="whoami"), "ok")
 
+    def test_in_turn(self) -> None:
+        """When many come at once some are looked at in each turn, in the order in which they came; nothing is lost, not
+        even of those who have hung up meanwhile."""
+        server = self.serve()
+        alice = server.program("alice")
+        server.advance(0)
+        crowd_ = [server.connect() for _ in range(50)]
+        for number, client in enumerate(crowd_):
+            client.protocol.dataReceived(b'{"id":%d,"do":"pi' % number)
+        for client in crowd_:
+            client.protocol.dataReceived(b'ng"}\n')
+        self.assertLess(sum(client.protocol.session.dialect is not None for client in crowd_), 20)
+        crowd_[49].finish()
+        self.assertEqual(alice.code(do="whoami"), "ok")
+        for _ in range(5):
+            server.advance(0)
+        self.assertEqual([client.objects()[0]["re"] for client in crowd_], list(range(50)))
+
     def test_too_slow_at_the_door(self) -> None:
         """Who does not log in in time is told why, each in their dialect; who logs out has that time again."""
         server = self.serve(login_seconds=60.0)

@@ -62,7 +62,7 @@ class Client:
         """What comes, object by object."""
         while True:
             *whole, self._rest = self._rest.split(b"\n")
-            yield from map(json.loads, whole)
+            yield from (json.loads(line) for line in whole if line[:1] == b"{")  # who is slow is shown the door first
             data = self.sock.recv(65536)
             if not data:
                 raise ConnectionError("the server closed")
@@ -223,7 +223,7 @@ def storm(port: int, seconds: float) -> dict[str, Any]:
     """A thousand whose connections break, and who are back as fast as they can, twice."""
     tokens, clients = [], []
     for number in range(1_000):
-        client = Client(port, address(5, number // 50))
+        client = Client(port, address(5, number // 25))
         name, group = f"storm{number}", f"#storm{number % 20}"
         tokens.append(client.call("register", name=name, password=PASSWORD)["ok"]["token"])
         client.call("join", room=group)
@@ -236,7 +236,7 @@ def storm(port: int, seconds: float) -> dict[str, Any]:
         for client in clients:
             client.sock.close()
         began = time.monotonic()
-        clients = [Client(port, address(5, number // 50)) for number in range(1_000)]
+        clients = [Client(port, address(5, number // 25)) for number in range(1_000)]
         for client, token in zip(clients, tokens, strict=True):
             client.sock.sendall(json.dumps({"id": 1, "do": "hello", "token": token, "table": "no"}).encode() + b"\n")
         for number, client in enumerate(clients):
