@@ -17,7 +17,7 @@ from typing import Any
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from chatd.ctl import main
+from chatd.ctl import does
 from chatd.ctl.main import parser
 from chatd.texts import chatctl as lines
 from tests.ctl import Operator, Ran
@@ -437,4 +437,4 @@ class DocumentedTests(SynchronousTestCase):
         text = (ROOT / "docs" / "operations.md").read_text("utf-8")
         table = text[text.index("| status | means |") :].split("\n\n")[0]
         listed = [int(number) for number in re.findall(r"^\| (\d) \|", table, re.MULTILINE)]
-        self.assertEqual(listed, sorted({main.DONE, main.REFUSED, main.USAGE, main.STOPPED, main.BUSY}))
+        self.assertEqual(listed, sorted({does.DONE, does.REFUSED, does.USAGE, does.STOPPED, does.BUSY}))
