@@ -84,6 +84,27 @@ class ConfigurationTests(unittest.SynchronousTestCase):
             cluster.configuration(cluster.template().replace("bind ", "bond "), "::1", 9000, 1, Path("x"))
 
 
+class RollingTests(unittest.SynchronousTestCase):
+    """A rolling restart that goes wrong."""
+
+    def test_may_be_asked_for_again(self) -> None:
+        """However it ended, the next one is begun."""
+        service = cluster.ClusterService.__new__(cluster.ClusterService)
+        service._rolling, service._open, begun = False, True, []
+
+        async def restart() -> None:
+            begun.append(service._rolling)
+            if len(begun) == 1:
+                raise OSError("HAProxy is gone")
+
+        self.patch(service, "_restart_nodes", restart)
+        service._roll()
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+        service._roll()
+        self.assertEqual(begun, [True, True])
+        self.assertFalse(service._rolling)
+
+
 class ClusterTestCase(LiveTestCase):
     """Starts clusters, and knows how to look at HAProxy."""
 
