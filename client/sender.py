@@ -57,6 +57,8 @@ class Sender:
         def answered(fields: dict[str, Any]) -> None:
             self._calling -= 1
             sentence = fields.pop("as")
+            if sentence == "files":
+                self.chat.files.named(fields)
             self.chat.do(self.chat.talk.answered(call, fields, sentence))
             self.chat.face.refresh()
 

@@ -17,13 +17,11 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from chatd import texts
 from chatd.errors import Refusal
-from chatd.filenames import saved_as
 from client import sentences
 from client.answers import Lost, Refused
 from client.conversation import Call
 from client.files import fetching, progress, sending
-from client.files.ability import Way
-from client.files.preview import Preview, Undrawable, preview
+from client.files.pictures import Failed, Pictures
 from client.files.source import Source, Unsendable
 from client.files.transfer import Transfer, sleep
 from client.formatting import clean
@@ -36,20 +34,10 @@ if TYPE_CHECKING:
 
 LARGE: Final = 100_000_000
 """Above so many bytes it is asked before a file is fetched."""
-GLANCE: Final = 5_000_000
-"""Pictures up to so many bytes are shown by themselves, but for a stranger's."""
 TICK: Final = 0.25
 """Seconds between two drawings of the lines of progress."""
 WRITTEN: Final = 500
 """Among so many last lines of a conversation it is looked for one of mine: without, the other is a stranger."""
-
-
-class Failed(Exception):
-    """A transfer is over, and not as it was meant. The rows say why."""
-
-    def __init__(self, *rows: str) -> None:
-        super().__init__(*rows)
-        self.rows = rows
 
 
 class Files:
@@ -62,7 +50,7 @@ class Files:
         """How many answers are awaited before the next line can be understood."""
         self._records: dict[str, dict[str, Any]] = {}
         self._waiting: list[Deferred[None]] = []
-        self._drawn: dict[str, Preview] = {}
+        self.pictures = Pictures(self)
         self._ended = False
 
     # -- what a transfer needs ----------------------------------------------------------------------------------------
@@ -176,9 +164,9 @@ class Files:
                 self.send(fields["room"], Path(fields["path"].strip().strip("'\"")).expanduser())
             elif do == "image":
                 path, caption = split(fields["path"])
-                self._image(fields["room"], path, caption)
+                self.run_asking(self.pictures.send(fields["room"], path, caption))
             elif do == "get":
-                self._run_asking(self._get(fields))
+                self.run_asking(self._get(fields))
             else:
                 self._cancel(fields.get("file"))
         except Failed as failed:
@@ -225,6 +213,11 @@ class Files:
         self._start(record)
         return mid
 
+    def told_by(self, key: str) -> str:
+        """The `mid` of the event that will tell of a file that I send."""
+        record = self._records[key]
+        return str(record["message"] or record["mid"])
+
     def known(self, key: str) -> bool:
         """Whether there is such a transfer, of this run or an earlier one."""
         return key in self._records
@@ -237,26 +230,6 @@ class Files:
         with os.fdopen(fd, "w", encoding="utf-8", newline="") as file:
             file.write(text)
         return self.send(room, path, name=name, mid=mid, spooled=True)
-
-    def _image(self, room: int, path: Path, caption: str) -> None:
-        """A picture is looked at before it is sent: one that cannot be drawn is none."""
-        look = self.chat.face.look()
-
-        def drawn(made: Preview) -> None:
-            mid = self.send(room, path, caption)
-            if look.way is not Way.WORDS:
-                self._drawn[mid] = made
-
-        self._run_asking(self._looked(path, look, drawn))
-
-    async def _looked(self, path: Path, look: Any, drawn: Callable[[Preview], None]) -> None:
-        try:
-            with path.open("rb") as file:
-                drawn(await self.in_thread(preview, file, look))
-        except OSError as error:
-            raise Failed(sentences.not_sent_file(clean(path.name), (error.strerror or "").lower())) from None
-        except Undrawable as error:
-            raise Failed(sentences.NO_PICTURE.format(name=clean(path.name), why=error)) from None
 
     async def _get(self, fields: Mapping[str, Any]) -> None:
         """Ask what it is, then whether it is wanted, then fetch it."""
@@ -290,7 +263,7 @@ class Files:
         place = self.chat.view.places.get(about.get("room_id", 0))
         if told is about and place is not None and place.sealed and not about.get("sealed"):
             raise Failed(sentences.NO_KEY.format(file=about["file"]))
-        return {
+        record: dict[str, Any] = {
             "key": f"get {about['file']} {folder.resolve()}",
             "way": "down",
             "account": self.chat.view.account,
@@ -304,6 +277,9 @@ class Files:
             "mid": told.get("mid"),
             "spool": [],
         }
+        if record["held"]:
+            record["spool"] = [fetching.part(record)]
+        return record
 
     def fetch(self, record: dict[str, Any]) -> None:
         """Fetch it, unless it is being fetched.
@@ -384,12 +360,12 @@ class Files:
         self._forget(record)
         rows = list(fault)
         if rows:
-            self._drawn.pop(record["key"], None)
+            self.pictures.forget(record["message"] or record["mid"] if record["way"] == "up" else "")
             self.chat.notice(*rows, style="class:error")
         self.chat.face.filed(record["key"], where, rows)
         self.chat.face.refresh()
 
-    def _run_asking(self, asking: Any) -> None:
+    def run_asking(self, asking: Any) -> None:
         """Do something whose outcome the next line may depend on."""
         self.asking += 1
 
@@ -411,8 +387,8 @@ class Files:
         now = self.now()
         return [
             progress.line(
-                transfer.shown, transfer.done, transfer.size, transfer.rate(now), columns,
-                transfer.file if several else 0,
+                transfer.shown, transfer.done, transfer.total, transfer.rate(now), columns,
+                transfer.file if several else 0, transfer.size,
             )
             for transfer in self.under_way
         ]  # fmt: skip
@@ -428,38 +404,19 @@ class Files:
     def heard(self, fields: Mapping[str, Any], *, live: bool) -> None:
         """A file was sent: keep how it is opened, and show it where it is a picture."""
         data = fields.get("data")
-        if fields["ev"] != "file" or not data:
+        if not data:
             return
         if data.get("sealed"):
             told = {name: data.get(name) for name in ("name", "size", "type", "digest", "sealed")}
             self.chat.store.put(**{f"file:{data['file']}": told | {"mid": fields.get("mid")}})
-        mine = self._drawn.pop(fields.get("mid") or "", None)
-        if mine is not None:
-            self.chat.transcript.picture(mine.rows)
-        elif live and self._to_be_shown(fields, data):
-            Deferred.fromCoroutine(self._glance(data, fields)).addErrback(lambda _: None)
+        self.pictures.heard(fields, data, live=live)
 
-    def _to_be_shown(self, fields: Mapping[str, Any], data: Mapping[str, Any]) -> bool:
-        return (
-            str(data.get("type", "")).startswith("image/")
-            and data["size"] <= GLANCE
-            and fields["room_id"] == self.chat.view.current
-            and fields.get("by_id") != self.chat.view.account
-            and self.chat.face.look().way is not Way.WORDS
-            and not self.stranger(fields.get("by_id", 0), fields["room_id"])
-        )
-
-    async def _glance(self, data: Mapping[str, Any], fields: Mapping[str, Any]) -> None:
-        """Fetch a small picture to look at; nothing of it stays here."""
-        record = self.wanted({**data, "mid": fields.get("mid")}, self.spool())
-        transfer = Transfer(record["key"], saved_as(record["name"]), record["size"], False, self, record["file"])
-        where = await fetching.fetch(self, transfer, record)
-        try:
-            with where.open("rb") as file:
-                made: Preview = await self.in_thread(preview, file, self.chat.face.look())
-        finally:
-            where.unlink(missing_ok=True)
-        self.chat.transcript.picture(made.rows)
+    def named(self, fields: Mapping[str, Any]) -> None:
+        """The answer of `/files`, with what the server cannot know of sealed ones."""
+        for each in fields["files"]:
+            told = self.chat.store.get(f"file:{each['file']}")
+            if told is not None:
+                each.update(name=told["name"], size=told["size"], type=told["type"])
 
 
 def split(typed: str) -> tuple[Path, str]:

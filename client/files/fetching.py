@@ -28,6 +28,11 @@ class NotFetched(Exception):
     """It was not. Why stands in it."""
 
 
+def part(record: dict[str, Any]) -> str:
+    """The name of the file in which it is gathered."""
+    return f".chat-{_tag(record)}.part"
+
+
 def _tag(record: dict[str, Any]) -> str:
     return f"{record['file']}-{record['digest'][:12]}"
 
@@ -56,7 +61,7 @@ async def fetch(files: Files, transfer: Transfer, record: dict[str, Any]) -> Pat
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if not os.path.samestat(gathered.stat(), os.fstat(fd)):
             raise BlockingIOError  # another one got it meanwhile
-        transfer.size = size = held["size"] if held else record["size"]
+        transfer.total = size = held["size"] if held else record["size"]
         await _gather(files, transfer, record, fd, size)
         if held:
             gathered = await _opened(files, transfer, record, gathered, folder)
@@ -92,8 +97,9 @@ async def _gather(files: Files, transfer: Transfer, record: dict[str, Any], fd: 
             data = data[os.write(fd, data) :]
 
     await download(transfer, pieces, keep)
-    await files.in_thread(os.fsync, fd)
     pieces.check(record["digest"])
+    if not record["held"]:
+        await files.in_thread(os.fsync, fd)
 
 
 def _hashed(fd: int, have: int, digest: Hash) -> None:

@@ -56,8 +56,9 @@ def left(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def line(name: str, done: int, total: int, rate: float, columns: int, number: int = 0) -> str:
-    """One transfer's line, within so many columns. `number`: what `/cancel` calls it, where there are several.
+def line(name: str, done: int, total: int, rate: float, columns: int, number: int = 0, size: int | None = None) -> str:
+    """One transfer's line, within so many columns. `number`: what `/cancel` calls it, where there are several; `size`:
+    of the file, where other bytes than its own are counted.
 
     >>> line("trip.png", 1_281_000, 2_100_000, 3_100_000.0, 80)
     'trip.png 2.1 MB  [=======>    ] 61 %  3.1 MB/s  0:01    (keep typing)'
@@ -66,7 +67,7 @@ def line(name: str, done: int, total: int, rate: float, columns: int, number: in
     full = int(share * BAR)
     bar = "=" * BAR if full == BAR else f"{'=' * full}>{' ' * (BAR - full - 1)}"
     time = left((total - done) / rate) if rate > 0 else "-:--"
-    rest = f" {texts.size(total)}  [{bar}] {int(share * 100)} %  {texts.size(rate)}/s  {time}"
+    rest = f" {texts.size(total if size is None else size)}  [{bar}] {int(share * 100)} %  {texts.size(rate)}/s  {time}"
     if number:
         rest += f"  /cancel {number}"
     if len(rest) + len(KEEP_TYPING) + min(formatting.width(name), LONGEST_NAME) < columns:

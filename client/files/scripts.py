@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from chatd import texts
 from client import sentences
 from client.answers import Lost, Refused
-from client.files.desk import Failed
+from client.files.pictures import Failed
 from client.files.source import Source, Unsendable
 from client.outbox import Entry, mid_of, new_mid
 from client.script import DONE, QUEUED, REFUSED, UNREACHABLE, USAGE, Script

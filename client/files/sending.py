@@ -15,7 +15,7 @@ from client.crypto import stream
 from client.files import sealed
 from client.files.source import Changed, Source, Unsendable
 from client.files.transfer import Transfer, upload
-from client.outbox import Entry
+from client.outbox import Entry, new_mid
 
 if TYPE_CHECKING:
     from client.files.desk import Files
@@ -47,7 +47,7 @@ async def send(
         else:
             source = await _sealed(files, transfer, record, source, keep)
             call |= {"size": source.size, "digest": record["about"]["digest"]}
-            transfer.size = source.size
+            transfer.total = source.size
         transfer.reach(0)
         return await upload(transfer, source, call)
     except Unsendable as error:
@@ -68,8 +68,10 @@ async def _sealed(
     files: Files, transfer: Transfer, record: dict[str, Any], source: Source, keep: Callable[[dict[str, Any]], None]
 ) -> Source:
     """The sealed file, made now if no earlier run has made it."""
-    spool = files.spool() / f"{record['mid']}.sealed"
+    spool = files.spool() / f"{record['key']}.sealed"
     source.close()
+    if record["about"] is not None and not await files.in_thread(sealed.is_whole, spool, record["about"]):
+        record |= {"about": None, "mid": new_mid(), "message": new_mid()}  # other bytes are another upload
     if record["about"] is None:
         transfer.phase = sentences.SEALING
         record["spool"] = sorted({*record["spool"], spool.name})

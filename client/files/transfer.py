@@ -59,6 +59,8 @@ class Transfer:
         self.key = key
         self.name = name
         self.size = size
+        self.total = size
+        """Bytes to be moved: a sealed file has a few more than the file."""
         self.up = up
         self.host = host
         self.file = file

@@ -37,6 +37,13 @@ def put(port: int, ticket: str, body: bytes) -> bytes:
 class FilesTestCase(ClientTestCase):
     """What these tests share."""
 
+    async def with_open_room(self, name: str, port: int) -> None:
+        """A profile of this name, whose #ops the server can read, and anybody may enter."""
+        await self.registered(name, port)
+        lines = "printf '%s\\n' '/create --open #ops' -1 '/door open'"
+        code, printed = await self.script(f"{lines} | chat --profile {name} --plain")
+        self.assertEqual(code, 0, printed)
+
     def relay(self, to: int, after: Iterable[int] = ()) -> Relay:
         """A cable to the server on this port."""
         relay = Relay(to, after)
@@ -87,7 +94,7 @@ class CutTests(FilesTestCase):
         server = await self.server()
         luck = random.Random(5)
         relay = self.relay(server.port, [luck.randrange(50_000, 500_000) for _ in range(20)])
-        await self.registered("bob", relay.port, "#ops")
+        await self.with_open_room("bob", relay.port)
         path, digest = self.file("trip.bin", 12_000_000)
         code, printed = await self.script(f"chat --profile bob send --file '{path}' '#ops' caption")
         self.assertEqual((code, printed), (0, []))
@@ -119,7 +126,7 @@ class CutTests(FilesTestCase):
         )
         await cluster.prints("^front door ")
         relay = self.relay(port)
-        await self.registered("bob", relay.port, "#ops")
+        await self.with_open_room("bob", relay.port)
         path, digest = self.file("trip.bin", 30_000_000)
         folder = self.room()
         for words in (("send", "--file", str(path), "#ops"), ("get", "1", str(folder))):
@@ -155,8 +162,7 @@ class NameTests(FilesTestCase):
     async def test_hostile_names(self) -> None:
         """Whatever a name says, the file lands in the folder, under a harmless name, over nothing."""
         server = await self.server()
-        await self.registered("bob", server.port, "#ops")
-        await self.script("printf '/door open\\n' | chat --profile bob --plain")
+        await self.with_open_room("bob", server.port)
         mallory = await self.person(server.port, "mallory")
         await mallory.call("join", room="#ops")
         folder = self.room()
@@ -164,10 +170,10 @@ class NameTests(FilesTestCase):
         names = ["../../../../../../../../tmp/evil", "/etc/passwd", "cat.png", "..", "nul", "-rf", ".bashrc",
                  "x" * 300 + ".png", "a\x1b[2J\nb.png", "C:\\temp\\x.exe"]  # fmt: skip
         numbers = [await self.offered(mallory, server.port, "#ops", name, name.encode()) for name in names]
-        code, printed = await self.script(
-            f"cd '{folder}'; for n in {' '.join(map(str, numbers))}; do chat --profile bob get $n || exit 9; done"
-        )
+        lines = " ".join(f"'/get {number} {folder}'" for number in numbers)
+        code, printed = await self.script(f"printf '%s\\n' {lines} | chat --profile bob --plain")
         self.assertEqual(code, 0, printed)
+        self.assertEqual(sum(" saved as " in line for line in printed), len(names), printed)
         kept = ["evil", "passwd", "cat (1).png", "file", "_nul", "_rf", "bashrc", "x" * 176 + ".png", "a_[2J_b.png",
                 "x.exe"]  # fmt: skip
         self.assertEqual(sorted(os.listdir(folder)), sorted([*kept, "cat.png"]))
@@ -196,7 +202,7 @@ class NameTests(FilesTestCase):
     async def test_what_cannot_be_sent(self) -> None:
         """No file, a folder, a device, what is no picture, a number that is none: a sentence, an exit code, no more."""
         server = await self.server()
-        await self.registered("bob", server.port, "#ops")
+        await self.with_open_room("bob", server.port)
         broken = self.folder / "broken.png"
         broken.write_bytes(b"\x89PNG\r\n\x1a\nnonsense")
         _, printed = await self.script(
@@ -304,7 +310,7 @@ class ScreenTests(FilesTestCase):
         """A line of progress while typing goes on; /cancel ends it, and the server keeps nothing."""
         server = await self.server()
         relay = self.relay(server.port)
-        await self.registered("bob", relay.port, "#ops")
+        await self.with_open_room("bob", relay.port)
         path, _ = self.file("trip.bin", 20_000_000)
         relay.hold = 10_000_000
         bob = await self.terminal("--profile", "bob")
@@ -323,7 +329,7 @@ class ScreenTests(FilesTestCase):
         """Two at once have a line each and a number to cancel; /quit says what is not through, and it goes on."""
         server = await self.server()
         relay = self.relay(server.port)
-        await self.registered("bob", relay.port, "#ops")
+        await self.with_open_room("bob", relay.port)
         one, digest = self.file("one.bin", 20_000_000)
         two, _ = self.file("two.bin", 21_000_000)
         bob = await self.terminal("--profile", "bob")
@@ -348,8 +354,7 @@ class ScreenTests(FilesTestCase):
     async def test_pictures(self) -> None:
         """A picture is drawn in half blocks at both ends, the original arrives as it is; -1 asks for one (row 14)."""
         server = await self.server()
-        await self.registered("bob", server.port, "#ops")
-        await self.script("printf '/door open\\n' | chat --profile bob --plain")
+        await self.with_open_room("bob", server.port)
         await self.registered("alice", server.port)
         await self.script("printf '/join #ops\\n' | chat --profile alice --plain")
         path = self.folder / "a cat.png"
@@ -380,7 +385,7 @@ class ScreenTests(FilesTestCase):
     async def test_pasted_as_a_file(self) -> None:
         """Many pasted lines go as a file, with f."""
         server = await self.server()
-        await self.registered("bob", server.port, "#ops")
+        await self.with_open_room("bob", server.port)
         bob = await self.terminal("--profile", "bob")
         await bob.shows("#ops(admin)", "online")
         await bob.paste("one\ntwo\nthree")
