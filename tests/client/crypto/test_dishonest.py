@@ -60,7 +60,7 @@ class LieTests(SynchronousTestCase):
         mallorys = self.server.stock[encoding.text(self.mallory.keys.own.id)][0]
         honest = self.server.stock[bobs][0]
         forged = honest[:-64] + bytes(64)
-        moved = prekeys.signed_key(self.mallory.keys.own, 2, 1, prekeys.ONE_TIME, bytes(31) + b"\x09")
+        moved = prekeys.signed_key(self.bob.keys.own, 9, 1, prekeys.ONE_TIME, bytes(31) + b"\x09")
         for raw in (mallorys, forged, moved):
             self.server.twist = self.replaced(bobs, encoding.text(raw))
             self.alice.say(room, "secret")
