@@ -18,8 +18,10 @@ from typing import Any
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from chatd.ctl import does
+from chatd.ctl.backup import CERTIFICATE
 from chatd.ctl.main import parser
 from chatd.texts import chatctl as lines
+from chatd.tls import OWN
 from tests.ctl import Operator, Ran
 from tests.live import ROOT
 from tests.memory import PASSWORD, Server, settings
@@ -164,6 +166,17 @@ class AloneTests(SynchronousTestCase):
         connection.commit()
         connection.close()
         self.assertRegex(self.say("user", "list", status=1), r"needs a chatd that knows schema 99")
+
+    def test_the_certificate_goes_along(self) -> None:
+        """The certificate that the server has made for itself is in the backup: who has pinned it finds it again."""
+        self.assertEqual(CERTIFICATE, OWN)
+        self.say("initdb")
+        (self.data / OWN).write_text("a key and a certificate")
+        backup, elsewhere = self.data.with_name("backup.tar"), Operator(self.data.with_name("elsewhere"))
+        self.say("backup", str(backup), "--verify")
+        self.assertEqual(elsewhere("restore", str(backup)).status, 0)
+        self.assertEqual((elsewhere.data / OWN).read_text(), "a key and a certificate")
+        self.assertEqual((elsewhere.data / OWN).stat().st_mode & 0o777, 0o600)
 
     def test_a_newer_backup(self) -> None:
         """A backup of a newer chatd is neither verified nor restored by this one."""
