@@ -167,9 +167,12 @@ class FactorTests(Base):
         self.assertTrue(any(" 464 " in line and "second factor" in line for line in client.lines()))
 
     def test_a_deleted_account(self) -> None:
-        """The secret goes with the account."""
-        client, _, _ = self.with_factor("alice")
-        self.assertEqual(client.code(do="delete-account", password=PASSWORD), "ok")
+        """It is deleted with a code only, and the secret goes with it."""
+        client, uri, _ = self.with_factor("alice")
+        call = {"do": "delete-account", "password": PASSWORD}
+        self.assertEqual(client.code(**call), "CODE_NEEDED")
+        self.assertEqual(client.code(**call, code="000000"), "BAD_CODE")
+        self.assertEqual(client.code(**call, code=self.code(uri)), "ok")
         self.assertEqual(self.server.sql("SELECT * FROM factor UNION SELECT *, 1 FROM recovery"), [])
 
 

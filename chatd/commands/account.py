@@ -438,14 +438,25 @@ def _last_entries(tx: Tx, me: Me, leaves: Mapping[str, str]) -> dict[int, str]:
     return {room.id: sealed.append(tx, me, room, leaves[str(room.id)], "leave") for room in groups}
 
 
-@command("/delete-account [--erase] [password]", topic="You", prepare=_prepare_delete, optional=("leaves:map",))
+@command("/delete-account [--erase] [password]", topic="You", prepare=_prepare_delete, optional=("leaves:map", "code"))
 def delete_account(
-    tx: Tx, me: Me, slow: Checked, erase: bool = False, leaves: Mapping[str, str] = NO_LEAVES, **_: Any
-) -> Reply | Refusal:
+    tx: Tx,
+    me: Me,
+    slow: Checked,
+    erase: bool = False,
+    leaves: Mapping[str, str] = NO_LEAVES,
+    code: str | int = "",
+    **_: Any,
+) -> Reply | Ask | Refusal:
     """Delete your account, after asking your password. What you wrote stays, as "deleted account"; with --erase it is
     blanked, too."""
     if refusal := wrong(tx, me, slow):
         return refusal
+    if tx.factor(me.account) is not None:
+        if not code:
+            return Ask("code", "login.code", {}, refusal=Refusal("CODE_NEEDED", uri=""))
+        if not is_right(tx, me.account, str(code)):
+            return miss(tx, me, me.name, "BAD_CODE")
     seq = close_account(tx, me.account, erase=erase, proofs=_last_entries(tx, me, leaves))
     return Reply("account_deleted", {"seq": seq}, Turn(logout=True, close=True))
 
