@@ -275,7 +275,7 @@ class ErasureTests(Swept):
         bob = self.server.program("mortimer")
         bob.call(do="create", room="#ops")
         for number in range(50):
-            bob.call(do="say", room="#ops", text=f"xyzzy {number} " + "and so on " * number * 5)
+            bob.call(do="say", room="#ops", text=f"xyzzy {number} " + "xyzzy and so on " * number * 5)
         bob.call(do="delete-account", password=PASSWORD, erase=True)
         self.sweep()
         self.server.advance(61)

@@ -13,6 +13,7 @@ import orjson
 
 from chatd.model import Bounds
 from chatd.store.base import Base
+from chatd.store.sqlite import overwriting
 
 WINDOW: Final = 2_000
 """How many events are looked at in one step."""
@@ -134,10 +135,14 @@ class RetentionWrites(RetentionReads):
 
     def blank(self, seqs: Iterable[int]) -> int:
         """Nothing of what was said in these events is kept; how many there were."""
+        with overwriting(self._connection):
+            return self._blank(orjson.dumps(list(seqs)).decode())
+
+    def _blank(self, seqs: str) -> int:
         return self._run(
             f"UPDATE event SET text = NULL, sealed = NULL, data = iif(kind IN {SPOKEN}, NULL, data)"
             f" WHERE seq IN (SELECT value FROM json_each(?)) AND kind IN {WORDED}",
-            orjson.dumps(list(seqs)).decode(),
+            seqs,
         )
 
     def erased(self, account: int, upto: int, *, done: bool) -> None:
