@@ -675,7 +675,7 @@ class Session:
             self.instance.later(self._logged_out)
 
     def _logged_out(self) -> None:
-        if self.account and self.dialect is not None and self.dialect.interactive:
+        if self.account and self.dialect is not None and (self.dialect.interactive or self.dialect.lively):
             self._notice("logged_out", {"name": self.name})
         self.close("logged out")
 

@@ -170,6 +170,25 @@ class RegistrationTests(IrcTestCase):
         self.server.advance(0)
         self.assertEqual(client.lines(), ["ERROR :This server is closing; reconnect."])
 
+    def test_too_slow(self) -> None:
+        """Who does not come in in time, or says nothing for very long, is told why by ERROR."""
+        client, other = Irc(self.server), self.client("alice")
+        client.say("NICK dora")
+        limits = self.server.instance.settings.limits
+        self.server.advance(limits.login_seconds + 1)
+        self.assertEqual([line[:7] for line in client.lines()], ["ERROR :"])
+        self.assertTrue(client.client.closed)
+        self.assertEqual(other.lines(), [])
+        self.server.advance(limits.idle_seconds)
+        self.assertEqual([line[:7] for line in other.lines()], ["ERROR :"])
+
+    def test_logged_out_elsewhere(self) -> None:
+        """Whose password is changed, or whose account is deleted, elsewhere, is told so by ERROR."""
+        client, plain = self.client("alice"), self.server.back("alice")
+        plain.type(f"/password {PASSWORD} Battery8staple")
+        self.assertEqual(client.lines(), ["ERROR :Logged out."])
+        self.assertTrue(client.client.closed)
+
     def test_first_line(self) -> None:
         """CAP, NICK, PASS, USER and QUIT choose IRC, in any case; other words do not."""
         for line in ("CAP LS", "nick x", "PASS x", "USER", "QUIT"):

@@ -370,6 +370,8 @@ class Irc:
 
     def refuse(self, ref: Any, refusal: Refusal, ask: Ask | None = None) -> bytes:
         """A numeric where IRC has one, else a standard reply with our own code."""
+        if refusal.code in terms.ENDING:
+            return dump([Line(f"ERROR :{' '.join(texts.refusal(refusal.code, refusal.fields))}")])
         asked = ref if isinstance(ref, Asked) else self.silent()
         return self.answer(asked, answers.refused(self, asked, refusal, ask))
 
@@ -386,7 +388,7 @@ class Irc:
         if name == "monitor":
             return dump(presence.changed(self, fields["people"]))
         lines = texts.reply(name, fields)
-        if name == "closing":
+        if name in ("closing", "logged_out"):
             return dump([Line(f"ERROR :{text}") for text in lines])
         return dump([self.by_service(text) for text in lines])
 

@@ -154,5 +154,7 @@ BY_COMMAND: Final[dict[tuple[str, str], tuple[str, Params]]] = {
     ("AUTHENTICATE", "THROTTLED"): ("904", _nobody),
 }
 """Where a command has a numeric of its own."""
+ENDING: Final = frozenset({"FULL", "CROWDED", "SLOW", "IDLE"})
+"""Refusals with which a connection ends: said by ERROR."""
 PLAIN_WORDS: Final = {"401": "No such nick/channel", "403": "No such channel"}
 """Numerics whose text clients look at."""
