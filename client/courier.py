@@ -25,6 +25,8 @@ Tell = Callable[[Any], None]
 """Somebody is told: a `News` about keys, or a `Note`."""
 ROUNDS: Final = 20
 """How often a view that was stale is looked at anew: as many as there are who change the room at the same time."""
+PEERS_MOST: Final = 1_000
+"""How many people's devices are looked at, whether one is owed a heartbeat."""
 
 
 class Unsent(Exception):
@@ -294,6 +296,11 @@ class Courier:
             for end in wrong:
                 self.tell(News(end.account, Alarm.FORGED, end.device.id))
             await self.word(wound.end, "retry", {"room": wound.room, "mids": list(wound.mids)})
+
+        for account in (self.keys.book.get("people", "all") or ())[:PEERS_MOST]:
+            person = self.keys.person(account)
+            for device in person.manifest.live if person is not None else ():
+                await self.heartbeat(account, device.id)
 
     async def heartbeat(self, account: int, device: bytes) -> None:
         """An empty word to a device, if it is time."""

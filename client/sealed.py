@@ -30,6 +30,8 @@ SETTLE: Final = 5.0
 """Seconds until it is tried again to make this device known, where the server would not."""
 ACK: Final = 1.0
 """Seconds between two words to the server about envelopes that may go."""
+LOST: Final = 15.0
+"""Seconds until a message is asked for whose envelope has not come."""
 TEND: Final = 60.0
 """Seconds between two looks at what is to be healed."""
 SIGNED: Final = frozenset(
@@ -55,6 +57,7 @@ class Sealed:
         self._lines: deque[Mapping[str, Any] | Callable[[], None]] = deque()
         self._working = False
         self._settling: list[Deferred[None]] = []
+        self._closed: dict[int, bytes] = {}
         self.settling = False
         """This device's keys are being made known to the server."""
         self._told: set[object] = set()
@@ -150,6 +153,9 @@ class Sealed:
                 device = encoding.text(keys.own.id)
                 left = (await self._ask({"do": "bind", "device": device}))["left"]
                 self.chat.store.put(device=device)
+                if keys.book.get("bound", "seq") is None:
+                    with keys.book.atomic():  # what came before was not for this device
+                        keys.book.put("bound", "seq", self.chat.view.cursor)
             self.ready = True
             await self.stock(int(left or 0))
             await self.courier.tend()
@@ -372,7 +378,11 @@ class Sealed:
             return line  # it was here before
         elif line.get("sealed") is not None:
             await self._whose(line)
-            return self.opened(line, await self.courier.event(line))
+            opened = await self.courier.event(line)
+            if opened.device and line["seq"] > (self.keys.book.get("bound", "seq") or 0):
+                self._closed[line["seq"]] = opened.device
+                self.chat.later("lost", LOST, self._ask_for_lost)
+            return self.opened(line, opened)
         elif (warn := await self.courier.entry(line)) is not None:
             self._warn(warn, line)
             return {**line, "ev": "unsigned", "was": kind}
@@ -418,6 +428,17 @@ class Sealed:
             found.append(kept)
         return found
 
+    def _ask_for_lost(self) -> None:
+        """Messages whose envelopes have not come by now are asked for: each sender gives what was for this device."""
+        closed, self._closed = self._closed, {}
+        for seq, device in closed.items():
+            kept = self.chat.store.event(seq)
+            if kept is not None and kept.get("warn") == "waiting" and self.ready:
+                sealing = self.courier.sealing
+                sealing.lost(kept["by_id"], device, kept["room_id"], str(kept["mid"]), self.chat.now())
+        if closed:
+            self._do(self.courier.tend())
+
     def _received(self) -> None:
         """Tell the server which envelopes may go: their ratchets are on disk."""
         if self.chat.inside and self.ready and (n := self.courier.sealing.received) > self._acked:
@@ -430,7 +451,7 @@ class Sealed:
         from client.sealing import Warn
 
         fields = {name: value for name, value in line.items() if name != "warn"}
-        content, warn = opened
+        content, warn, _ = opened
         if warn is Warn.CHANGED:
             self.hold(line, content)
             return {**fields, "warn": warn.value}

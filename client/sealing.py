@@ -64,6 +64,8 @@ class Opened(NamedTuple):
 
     content: Mapping[str, Any] | None = None
     warn: Warn | None = None
+    device: bytes = b""
+    """WAITING: the device whose envelope has not come."""
 
 
 class Came(NamedTuple):
@@ -456,7 +458,7 @@ class Sealing:
                 self.book.put("thread", where, before.unopened(sealed.digest).kept())
                 self.book.put("waiting", what, seq, now + KEPT_MS)
                 self.book.put("mid", str(seq), str(UUID(bytes=header.mid)), now + KEPT_MS)
-            return Opened(warn=Warn.WAITING)
+            return Opened(warn=Warn.WAITING, device=header.device)
         name, key, body, bind = (encoding.data(part) for part in given)
         sender = self.keys.end(account, name)
         if sender is None:

@@ -137,6 +137,40 @@ class TalkingTests(Base):
         self.assertEqual(self.bob.said()[-1], "alice: sealed as ever")
 
 
+class LostTests(Base):
+    """Envelopes that do not come."""
+
+    def test_an_envelope_is_lost(self) -> None:
+        """Its message is said to be closed, then asked for, and is there; what follows never stopped."""
+        carry = Cable.carry
+
+        def loses(cable: Cable, *, answers: bool = True) -> bool:
+            received = cable.client.dataReceived
+
+            def drop(data: bytes) -> None:
+                lines = [line for line in data.split(b"\n") if b'"ev":"envelope"' not in line]
+                received(b"\n".join(lines))
+
+            cable.client.dataReceived = drop
+            try:
+                return carry(cable, answers=answers)
+            finally:
+                cable.client.dataReceived = received
+
+        self.bob.type("before")
+        self.patch(Cable, "carry", loses)
+        self.bob.type("lost")
+        self.patch(Cable, "carry", carry)
+        self.assertEqual(self.alice.said()[-1], "bob: (cannot be opened on this device)")
+        self.bob.type("after")
+        self.assertEqual(self.alice.said()[-1], "bob: after")
+        self.wait(20)
+        self.assertIn("bob: lost", self.alice.said())
+        self.alice.kill()
+        self.alice.start()
+        self.assertEqual(self.alice.said()[-3:], ["bob: before", "bob: lost", "bob: after"])
+
+
 class KilledTests(Base):
     """kill -9 at every moment, on both sides: nothing lost, nothing doubled, nothing encrypted twice under one key."""
 

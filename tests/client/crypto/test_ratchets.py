@@ -88,7 +88,7 @@ class SecrecyTests(SynchronousTestCase):
         self.assertFalse(self.bob.keys.ratchets.heartbeat_due(name, self.server.now))
         self.server.now += HEARTBEAT_MS
         self.assertTrue(self.bob.keys.ratchets.heartbeat_due(name, self.server.now))
-        run(self.bob.courier.heartbeat(1, name))
+        run(self.bob.courier.tend())
         self.assertFalse(self.bob.keys.ratchets.heartbeat_due(name, self.server.now))
         settle(self.alice)
         self.server.now += HEARTBEAT_MS
