@@ -172,6 +172,20 @@ class ActivationTests(LiveTestCase):
         again.term()
         await again.end()
 
+    async def test_as_it_is_shipped(self) -> None:
+        """What the service has it listen on: a held socket behind a proxy, whose header says who somebody is."""
+        text = (UNITS / "chatd@.service").read_text()
+        listen = next(line for line in text.splitlines() if line.startswith("Environment=CHATD_LISTEN="))
+        chatd = self.start(listen=listen.partition("CHATD_LISTEN=")[2])
+        await self.hears("READY=1")
+        client = await self.plain(self.port)
+        client.send("PROXY TCP4 203.0.113.7 127.0.0.1 1000 8001\r\n/register bob Correct7horse")
+        await client.line("^Welcome, bob")
+        log = self.data / "log" / "chatd-1.log"
+        self.assertIn("bob from 203.0.113.7", log.read_text())
+        chatd.term()
+        self.assertEqual(await chatd.end(), 0)
+
     async def test_clear_text_on_a_held_socket(self) -> None:
         """A socket that others can reach is not served in clear text unless the operator says so; TLS is."""
         self.held.close()
