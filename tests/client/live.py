@@ -171,7 +171,7 @@ class ClientTestCase(LiveTestCase):
         return await self.chatd().start()
 
     async def registered(self, name: str, port: int, group: str = "") -> None:
-        """A profile of this name, in which somebody is logged in."""
-        lines = f"r\\n{name}\\n{PASSWORD}\\n{PASSWORD}\\n{group}\\n"
+        """A profile of this name, in which somebody is logged in, and in a group, if one is named: an open one."""
+        lines = f"r\\n{name}\\n{PASSWORD}\\n{PASSWORD}\\n\\n" + (f"/create --open {group}\\n" if group else "")
         code, printed = await self.script(f"printf '{lines}' | chat --profile {name} 127.0.0.1 {port}")
         self.assertEqual(code, 0, printed)

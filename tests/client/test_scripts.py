@@ -23,6 +23,7 @@ class ScriptTests(ClientTestCase):
         server = await self.server()
         await self.registered("bot", server.port, "#ops")
         alice = await self.person(server.port, "alice")
+        await alice.call("dm", user="bot")  # she has no keys: it is the open conversation that is gone on with
         code, printed = await self.script(
             """
             export CHAT_PROFILE=bot

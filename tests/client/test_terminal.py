@@ -207,7 +207,7 @@ class TypingTests(ClientTestCase):
     async def test_rooms_and_mentions(self) -> None:
         """Unread rooms stand in the status line; Alt-a goes there, Alt-1 back."""
         bob, alice = await self.everyday(80)
-        await bob.type("/join #dev")
+        await bob.type("/create --open #dev")
         await bob.shows("#dev(admin) [open]>")
         await alice.call("say", room="#ops", text="bob: look")
         await bob.shows("#ops alice: bob: look", "1 #ops 1!")
