@@ -87,7 +87,7 @@ class Export:
             answer = await self.chat.link.call({"do": "export", "room": place.id, "after": after})
             for event in answer["events"]:
                 here = self.chat.store.event(event["seq"])
-                theirs = as_wire(event, answer["room"])
+                theirs = dict(self.chat.sealed.clean(as_wire(event, answer["room"])))
                 yield here if here is not None and ("text" in here or "warn" in here) else theirs
                 after = event["seq"]
             more = bool(answer["more"])

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 SETTLE: Final = 5.0
 """Seconds until it is tried again to make this device known, where the server would not."""
+SEALED: Final = "rooms", "sealed"
+"""Where it is kept which rooms were sealed once."""
 ACK: Final = 1.0
 """Seconds between two words to the server about envelopes that may go."""
 LOST: Final = 15.0
@@ -104,6 +106,11 @@ class Sealed:
             self._told.clear()
             with self._keys.book.atomic():
                 self._keys.book.expire(self.chat.now())
+        pinned = self.chat.view.sealed
+        pinned.update(self._keys.book.get(*SEALED) or ())
+        for room in fields.get("rooms", ()):
+            if room["room_id"] in pinned and not room["sealed"]:
+                self._tell_once(("open", room["room_id"]), sentences.CALLED_OPEN.format(room=room["room"]))
         # Whoever had keys here is not talked into doing without by a server that hides its commands.
         known = any(row["do"] == "publish" for row in self.chat.commands.rows)
         self.supported = known or self._keys.person(fields["account"]) is not None
@@ -285,11 +292,45 @@ class Sealed:
 
     def heard(self, lines: list[Mapping[str, Any]]) -> None:
         """Lines came: those that are sealed are opened, and none overtakes another."""
+        self._pin()
+        lines = [self.clean(line) for line in lines]
         if not self._working and not self._lines and not any(self._concerns(line) for line in lines):
             self.chat.take(lines)
             return
         self._lines.extend(lines)
         self._work()
+
+    def is_sealed(self, room: int) -> bool:
+        """Whether nothing is said or heard in this room in clear: it is sealed, or was once."""
+        place = self.chat.view.places.get(room)
+        return (place is not None and place.sealed) or room in self.chat.view.sealed
+
+    def _pin(self) -> None:
+        """A room that is sealed stays so, whatever the server says later."""
+        pinned = self.chat.view.sealed
+        new = {place.id for place in self.chat.view.places.values() if place.sealed} - pinned
+        if new and self._keys is not None:
+            pinned |= new
+            with self._keys.book.atomic():
+                self._keys.book.put(*SEALED, sorted(pinned))
+
+    def clean(self, line: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A line of the server without what only this program may say of it. In a sealed room nothing is said in
+        clear: what comes so was put there by the server.
+        """
+        if "e2e" in line or "warn" in line:
+            line = {name: value for name, value in line.items() if name not in ("e2e", "warn")}
+        if line["ev"] not in ("say", "file") or not self.is_sealed(line.get("room_id", 0)):
+            return line
+        if line.get("sealed") is not None:
+            return {name: value for name, value in line.items() if name != "text"} if "text" in line else line
+        if line.get("text") is None and line.get("data") is None:
+            return line  # it is blank: too old, or of somebody who wanted it gone
+        from client.sealing import Warn
+
+        self._warn(Warn.FORGED, line)
+        fields = {name: value for name, value in line.items() if name not in ("text", "data")}
+        return {**fields, "ev": "say", "warn": Warn.FORGED.value}
 
     def after(self, do: Callable[[], None]) -> None:
         """Do it when all that came before is dealt with."""
@@ -408,6 +449,7 @@ class Sealed:
 
     def past(self, events: list[dict[str, Any]], then: Callable[[list[dict[str, Any]]], None]) -> None:
         """Events from before, read from the server: those that this device has the keys of are opened first."""
+        events = [dict(self.clean(fields)) for fields in events]
         if self._keys is None or all(fields.get("sealed") is None for fields in events):
             then(events)
         else:
@@ -492,12 +534,13 @@ class Sealed:
         if self._keys is None or not self.supported:
             return self.chat.link.call(wire)
         if entry.do == "say":
-            place = self.chat.view.places.get(wire["room"]) if isinstance(wire["room"], int) else None
-            if place is None or not place.sealed:
+            self._pin()
+            number = wire["room"]
+            if not isinstance(number, int) or not self.is_sealed(number):
                 return self.chat.link.call(wire)
             if (about := entry.fields.get("content")) is not None:  # of a file (client/files/sending.py)
-                return ensureDeferred(self.say(entry.mid, place.id, about, "file", file=entry.fields["file"]))
-            return ensureDeferred(self.say(entry.mid, place.id, content_of(entry.text, entry.fields)))
+                return ensureDeferred(self.say(entry.mid, number, about, "file", file=entry.fields["file"]))
+            return ensureDeferred(self.say(entry.mid, number, content_of(entry.text, entry.fields)))
         if entry.do == "msg":
             return ensureDeferred(self._message(entry, wire))
         return self.chat.link.call(wire)
@@ -543,13 +586,19 @@ class Sealed:
         """
         user = user.removeprefix("@")
         answer = await self._ask({"do": "manifests", "people": [user]})
-        if not answer["manifests"]:
+        known: int | None = self.keys.book.get("account", user.lower())
+        if not answer["manifests"] and known is not None and self.keys.person(known) is not None:
+            # Whose keys were seen once is not written to in clear because the server hides them.
+            self._tell_once(("hidden", known), sentences.HIDDEN.format(name=user))
+            answer = {"manifests": [{"account": known, "name": user}]}
+        elif not answer["manifests"]:
             await self._ask({"do": "whois", "user": user})  # is there such a person?
             if any(place.name == f"@{user.lower()}" and not place.sealed for place in self.chat.view.places.values()):
                 return 0
             raise Refused({"code": "NO_KEYS", "text": sentences.NO_KEYS.format(name=user)})
         account = answer["manifests"][0]["account"]
-        await self.courier.meet([account])
+        if self.keys.person(account) is None:
+            await self.courier.meet([account])
         number: int | None = self.keys.book.get("dm", str(account))
         if number is None or number not in self.chat.view.places:
             await self.settled()

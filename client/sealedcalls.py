@@ -93,7 +93,7 @@ class SealedCalls:
         answer = await self._ask({**wire, "sealed": True, "people": list(people), "proofs": proofs})
         if keyless:
             self.chat.notice(*(sentences.NO_KEYS_HERE.format(name=name) for name in keyless), style="class:error")
-        return {**answer, "unknown": [*answer.get("unknown", ()), *unknown]}
+        return {**answer, "sealed": True, "unknown": [*answer.get("unknown", ()), *unknown]}
 
     async def _people(self, typed: list[str]) -> tuple[dict[int, str], list[str], list[str]]:
         """These people by account; who of them has no keys; who does not exist."""

@@ -115,6 +115,8 @@ WARNED = {
     "fork": "Warning: the server shows different histories of {room}. Nothing is sent there.",
     "changed": KEY_CHANGED,
 }
+CALLED_OPEN = "Warning: the server calls {room} open. It is sealed, and nothing is said there in clear."
+HIDDEN = "Warning: the server shows no keys of {name} any more. Nothing is said to {name} in clear."
 FORGED = "Warning: something in {room} is not what {name} sent. It is not shown."
 
 

@@ -76,6 +76,8 @@ class View:
         self.cursor = 0
         """Every event up to this seq has been folded."""
         self.people: dict[str, bool] = {}
+        self.sealed: set[int] = set()
+        """Rooms that were sealed once, and are so for ever, whatever the server says."""
         self._mine = re.compile(r"(?!)")
 
     # -- who and where ------------------------------------------------------------------------------------------------
@@ -87,7 +89,8 @@ class View:
         known = self.places
         self.places = {}
         for room in fields["rooms"]:
-            place = Place(room["room_id"], room["room"], room["kind"], room["role"], bool(room["sealed"]))
+            sealed = bool(room["sealed"]) or room["room_id"] in self.sealed
+            place = Place(room["room_id"], room["room"], room["kind"], room["role"], sealed)
             if (before := known.get(place.id)) is not None:
                 place.read, place._counted, place._naming = before.read, before._counted, before._naming
             self.places[place.id] = place
@@ -177,8 +180,9 @@ class View:
 
     def enter(self, room: int, name: str, kind: str, role: str, sealed: bool) -> Place:
         """I am in this room."""
+        sealed = sealed or room in self.sealed
         place = self.places.setdefault(room, Place(room, name, kind, role, sealed))
-        place.name, place.role = name or place.name, role
+        place.name, place.role, place.sealed = name or place.name, role, sealed or place.sealed
         return place
 
     # -- what is kept -------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ The rule: as in tests/memory.py nothing is a mock of what is tested, and time is
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ class Cable:
         """All that was sent."""
         self.far = server.connect()
         self.whole = True
+        self.lie: Callable[[dict[str, Any]], list[dict[str, Any]]] | None = None
+        """What a dishonest server makes of each line to this client."""
         client.makeConnection(self)
 
     def setTcpNoDelay(self, on: bool) -> None:
@@ -69,6 +72,9 @@ class Cable:
         came = b""
         if answers and self.whole:
             came = self.far.read()
+            if came and self.lie is not None:
+                said = [told for line in came.splitlines() for told in self.lie(json.loads(line))]
+                came = b"".join(json.dumps(told).encode() + b"\n" for told in said)
             if came:
                 self.client.dataReceived(came)
         return bool(sent or came)
