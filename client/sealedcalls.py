@@ -228,11 +228,11 @@ class SealedCalls:
         }
 
     def _local(self, answer: dict[str, Any]) -> dict[str, Any]:
-        """A page of the server's, with what was opened here."""
+        """A page of the server's, with what was opened here; a text of the server's own is none of the room's."""
         lines = []
         for line in answer["lines"]:
             kept = self.chat.store.event(line["seq"]) if line.get("sealed") else None
-            lines.append(line if kept is None else {**line, **self._line(kept)})
+            lines.append({**line, "text": None} if kept is None else {**line, **self._line(kept)})
         return {**answer, "lines": lines}
 
     def _line(self, fields: Mapping[str, Any]) -> dict[str, Any]:
