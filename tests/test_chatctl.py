@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -254,6 +255,23 @@ class AloneTests(SynchronousTestCase):
         backup.write_bytes(whole)
         self.assertEqual(elsewhere("restore", str(backup)).status, 0)
         self.assertEqual({path.name for path in elsewhere.data.iterdir()}, {"chatd.sqlite", "log"})
+
+    def test_no_room_for_a_backup(self) -> None:
+        """A disk that is full, or a folder that is not there, is said to be so; nothing is left half done."""
+        self.say("initdb")
+        backup = self.data.with_name("backups") / "backup.tar"
+        self.assertRegex(self.say("backup", str(backup), status=1), r"backups: there is no such folder$")
+        backup.parent.mkdir()
+
+        def full(*args: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        self.patch(does.backup, "snapshot", full)
+        self.assertEqual(
+            self.say("backup", str(backup), status=4),
+            f"chatctl: There is no room for {backup}. Nothing is left there.",
+        )
+        self.assertEqual(list(backup.parent.iterdir()), [])
 
     def test_a_backup_that_reaches_out(self) -> None:
         """What a backup holds besides what it lists, or under other names than ours, is not taken out of it."""

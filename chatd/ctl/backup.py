@@ -59,6 +59,8 @@ def make(data: Path, target: Path, now: int, *, anyway: bool = False) -> dict[st
     """
     if target.exists():
         raise FileExistsError(17, "is there already", str(target))
+    if not target.parent.is_dir():
+        raise FileNotFoundError(2, "there is no such folder", str(target.parent))
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     with tempfile.TemporaryDirectory(prefix=".chatd-backup-", dir=target.parent.absolute()) as folder:
         copy = Path(folder, FILE)

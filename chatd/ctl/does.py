@@ -5,9 +5,11 @@ The rule: a command does its work, says one line (or one object) and answers wit
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
+import sqlite3
 import string
 import sys
 from collections.abc import Iterator
@@ -209,6 +211,11 @@ def do_backup(args: Any) -> int:
         held = backup.make(args.loaded.data, args.file, now_ms(), anyway=args.anyway)
     except BadBackup as error:
         raise Problem(REFUSED, "broken", why=error) from None
+    except (OSError, sqlite3.OperationalError) as error:
+        code = getattr(error, "sqlite_errorcode", 0)
+        if code == sqlite3.SQLITE_FULL or getattr(error, "errno", 0) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise Problem(BUSY, "no_room", file=args.file) from None
+        raise
     _reach(args).note("backup", str(args.file))
     if not args.verify:
         return _say(args, "backup", held)

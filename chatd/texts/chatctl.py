@@ -139,6 +139,7 @@ PROBLEMS: Final[dict[str, str]] = {
     "too_new": "{why}",
     "refused": "{text}",
     "not_allowed": "{data} is another user's: {why}",
+    "no_room": "There is no room for {file}. Nothing is left there.",
     "form": "{file} must end with .txt, .jsonl or .html.",
     "interrupted": "interrupted. What was begun is undone, or was done by the server.",
     "confirm": "Say --yes to delete {name} without being asked.",
