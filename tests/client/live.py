@@ -6,9 +6,11 @@ The rule: nothing sleeps; a test waits until the screen shows what it must, with
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -175,3 +177,15 @@ class ClientTestCase(LiveTestCase):
         lines = f"r\\n{name}\\n{PASSWORD}\\n{PASSWORD}\\n\\n" + (f"/create --open {group}\\n" if group else "")
         code, printed = await self.script(f"printf '{lines}' | chat --profile {name} 127.0.0.1 {port}")
         self.assertEqual(code, 0, printed)
+
+    async def has_keys(self, name: str) -> None:
+        """Wait until this person's keys are with the server: then they can be added to sealed groups."""
+
+        async def known() -> bool:
+            with closing(sqlite3.connect(self.data / "chatd.sqlite")) as database:
+                found = database.execute(
+                    "SELECT count(*) FROM manifest m JOIN account a ON a.id = m.account WHERE a.name = ?", (name,)
+                )
+                return bool(found.fetchone()[0])
+
+        await self.eventually(known, f"{name}'s keys")

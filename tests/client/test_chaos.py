@@ -42,14 +42,7 @@ class ChaosTests(ClientTestCase):
         await self.registered("alice", port)
         await self.registered("bob", port)
         alice = self.chat("--plain", "--profile", "alice")
-        probe = await self.client(port)
-        await probe.register("probe")
-
-        async def known() -> bool:
-            """Whether alice's keys are with the server."""
-            return bool((await probe.call("manifests", people=["alice"]))["manifests"])
-
-        await self.eventually(known, "alice's keys")
+        await self.has_keys("alice")
         code, printed = await self.script("printf '/create #ops alice\\n' | chat --profile bob")
         self.assertEqual((code, printed[:1]), (0, ["#ops created. You are admin. Added alice."]), printed)
         await alice.prints("Now in #ops")

@@ -1,85 +1,14 @@
-"""`chat` in a real terminal: the first five minutes, and a line being typed that nothing disturbs."""
+"""`chat` in a real terminal: a line being typed that nothing disturbs, and the keys."""
 
 from __future__ import annotations
 
 import re
 
 from tests.client.live import ClientTestCase, Terminal
-from tests.live import PASSWORD
 
 
-def without_times(screen: str) -> list[str]:
-    """The rows, with every time of day as 00:00, and without empty ones."""
-    return [re.sub(r"^\d\d:\d\d ", "00:00 ", row.rstrip()) for row in screen.splitlines() if row.strip()]
-
-
-class FirstMinutesTests(ClientTestCase):
-    """FEATURES §4 at 80×24."""
-
-    async def test_first_five_minutes(self) -> None:
-        """Register at the door, make a group, talk, complete, lose the server and find it again."""
-        server = await self.server()
-        alice = await self.person(server.port, "alice")
-        bob = await self.terminal("127.0.0.1", str(server.port))
-        await bob.shows('Press "l" to log in, "r" to register, "c" to close the connection:')
-        await bob.type("r")
-        await bob.shows("Username:")
-        await bob.type("bob")
-        await bob.shows("Password (8+ characters, a capital, a number):")
-        await bob.letters(PASSWORD)
-        await bob.shows("*" * len(PASSWORD))
-        await bob.keys("Enter")
-        await bob.shows("Again:")
-        await bob.type(PASSWORD)
-        await bob.shows("Welcome, bob.", "People: alice*   (* online)", "Groups: (none)", "Group:")
-        await bob.keys("Enter")
-        await bob.shows("Type to talk. /help for commands, Tab completes, /quit leaves.")
-        await bob.type("/join #friends")
-        await bob.shows("#friends did not exist: created. You are admin.", "#friends(admin) [open]>")
-        await bob.type("hello")
-        await bob.shows("bob: hello  +")
-        await bob.type("/add alice")
-        await alice.event("joined")
-        await alice.call("say", room="#friends", text="hi bob!")
-        await bob.shows("alice: hi bob!")
-        await bob.letters("see :rocke")
-        await bob.keys("Tab")
-        await bob.shows("#friends(admin) [open]> see 🚀")
-        await bob.keys("Enter")
-        said = await alice.event("say", text="see 🚀")
-        await alice.call("ack", seq=said["seq"])
-        await bob.shows("bob: see 🚀  ++")
-        screen = await bob.until(lambda screen: screen.endswith(" online"), "the status line")
-        self.assertNotIn(PASSWORD, await bob.screen(past=True))
-        self.assertEqual(
-            without_times(screen)[-10:],
-            [
-                "Type to talk. /help for commands, Tab completes, /quit leaves.",
-                "> /join #friends",
-                "#friends did not exist: created. You are admin.",
-                "00:00 bob: hello  ++",
-                "#friends(admin) [open]> /add alice",
-                "00:00 bob added alice to #friends.",
-                "00:00 alice: hi bob!",
-                "00:00 bob: see 🚀  ++",
-                "#friends(admin) [open]>",
-                " online",
-            ],
-        )
-        await bob.type("/help")
-        page = await bob.shows("/help NAME says more about a command.")
-        self.assertIn("Talk", page)
-        self.assertEqual(await server.term(), 0)
-        await bob.shows("Server is shutting down. Waiting to reconnect, Ctrl-C to quit.", "offline", "0 queued")
-        await bob.type("back soon")
-        await bob.shows("bob: back soon  .", "1 queued")
-        await server.start()
-        await bob.shows("online again, 0 missed, 1 sent", "bob: back soon  +")
-        again = await self.client(server.port)
-        await again.resume_from(alice)
-        await again.event("say", text="back soon")
-        await bob.type("/quit")
-        await bob.shows("Bye.", "Nothing unsent.")
+class StartTests(ClientTestCase):
+    """Before there is anything."""
 
     async def test_no_server_yet(self) -> None:
         """`chat` may start first: it waits, says so, and comes in once the server is there."""
