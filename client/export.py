@@ -85,12 +85,17 @@ class Export:
         after, more = 0, True
         while more:
             answer = await self.chat.link.call({"do": "export", "room": place.id, "after": after})
-            for event in answer["events"]:
-                here = self.chat.store.event(event["seq"])
-                theirs = dict(self.chat.sealed.clean(as_wire(event, answer["room"])))
-                yield here if here is not None and ("text" in here or "warn" in here) else theirs
-                after = event["seq"]
+            for fields in await self._opened([as_wire(event, answer["room"]) for event in answer["events"]]):
+                here = self.chat.store.event(fields["seq"])
+                yield here if here is not None and ("text" in here or "warn" in here) else fields
+                after = fields["seq"]
             more = bool(answer["more"])
+
+    def _opened(self, events: list[dict[str, Any]]) -> Deferred[list[dict[str, Any]]]:
+        """What the server sent of before: sealed lines opened, and nothing that it says in clear in a sealed room."""
+        opened: Deferred[list[dict[str, Any]]] = Deferred()
+        self.chat.sealed.past(events, opened.callback)
+        return opened
 
     def _failed(self, failure: Any, path: Path) -> None:
         error = failure.value

@@ -75,6 +75,22 @@ class ExportTests(ChatTestCase):
         self.assertEqual(list(Path().iterdir()), [])
         self.assertTrue(any("Not exported to talk.txt: the connection was cut." in row for row in self.bob.seen))
 
+    def test_what_a_server_puts_into_a_sealed_room(self) -> None:
+        """Clear text that a server says was said in a sealed room is no more written than it is shown."""
+        self.bob.type("/create --sealed #sealed alice")
+        for person in (self.bob, self.alice):
+            person.type("/switch #sealed")
+        self.alice.type("for members only")
+        self.server.db.write(lambda tx: tx._run("UPDATE event SET text = 'forged', sealed = NULL WHERE kind = 'say'"))
+        self.settle()
+        self.bob.type("/export mine.txt")
+        self.assertIn("alice: for members only", Path("mine.txt").read_text())
+        self.bob.store.forget_events()
+        self.bob.type("/export theirs.txt")
+        text = Path("theirs.txt").read_text()
+        self.assertIn(" alice: ", text)
+        self.assertNotIn("forged", text)
+
     def test_what_the_server_has_blanked(self) -> None:
         """A line that is kept here and nowhere else any more is in my file as I read it."""
         self.alice.type("remember this")
