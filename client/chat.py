@@ -478,6 +478,8 @@ class Chat:
             self.sender.stored(fields["mid"], fields["seq"])
         if fields["ev"] == "say":
             self.around.said(fields["room_id"], str(fields.get("by")), self.clock())
+        if fields["ev"] == "joined":
+            self.transcript.emit(self.transcript.tail.joined(fields["room_id"]))
         self.face.event(fields)
         entered = self.view.places.get(fields["room_id"])
         if fields["ev"] == "joined" and fields.get("who_id") == self.view.account and not self.view.current and entered:

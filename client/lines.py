@@ -32,6 +32,8 @@ class Line:
     mid: str | None = None
     mark: Mark | None = None
     weight: int = 0
+    final: bool = False
+    """Somebody has come into the room since: that all have seen it will never be said of this line."""
 
     def shown(self) -> list[Fragments]:
         """The rows, with the mark behind the last one."""
@@ -42,7 +44,7 @@ class Line:
     @property
     def settled(self) -> bool:
         """Whether it stays as it is from now on."""
-        return self.mark not in (Mark.QUEUED, Mark.STORED)
+        return self.final or self.mark not in (Mark.QUEUED, Mark.STORED)
 
 
 class Writer:
@@ -162,8 +164,14 @@ class Tail:
     def seen(self, room: int, seq: int) -> list[Line]:
         """All others have seen that room up to `seq`; the lines that are final now."""
         for line in self.lines:
-            if line.room == room and line.mark is Mark.STORED and line.seq <= seq:
+            if line.room == room and line.mark is Mark.STORED and line.seq <= seq and not line.final:
                 line.mark = Mark.SEEN
+        return self.settle()
+
+    def joined(self, room: int) -> list[Line]:
+        """Somebody came in, who does not hear what was said before, and is counted among all others from now on."""
+        for line in self.lines:
+            line.final = line.final or (line.room == room and line.mark is Mark.STORED)
         return self.settle()
 
     def settle(self, *, all_of_it: bool = False) -> list[Line]:
@@ -180,4 +188,4 @@ class Tail:
     @property
     def waiting(self) -> bool:
         """Whether a stored line is still here of which it is not known whether all have seen it."""
-        return any(line.mark is Mark.STORED for line in self.lines)
+        return any(line.mark is Mark.STORED and not line.final for line in self.lines)

@@ -27,6 +27,29 @@ class ChatTests(ChatTestCase):
         self.wait(4)
         self.assertEqual(bob.said()[-1], "bob: echo  +")
 
+    def test_who_comes_later(self) -> None:
+        """A line that was said before somebody came in never says that all have seen it: they never will."""
+        bob, alice = self.person("bob"), self.person("alice")
+        bob.type("/create #ops")
+        bob.type("before")
+        bob.type("/add alice")
+        bob.type("after")
+        self.wait(4)
+        said = [row for row in bob.said() if row.startswith("bob: ")]
+        self.assertEqual(said, ["bob: before  +", "bob: after  ++"])
+        self.assertEqual([row for row in alice.said() if row.startswith("bob: ")], ["bob: after"])
+
+    def test_days(self) -> None:
+        """Between two days stands a line with the date."""
+        bob, alice = self.pair()
+        alice.type("late")
+        self.server.advance(86_400)
+        self.settle()
+        alice.type("early")
+        rows = [row for row in bob.seen if "late" in row or "early" in row or "──" in row]
+        self.assertEqual([row[6:] for row in rows[::2]], ["alice: late", "alice: early"])
+        self.assertRegex(rows[1], r"^── [A-Z][a-z]+day \d+ [A-Z][a-z]+ \d{4} ──$")
+
     def test_offline_and_online(self) -> None:
         """The cable is pulled: what is typed waits as `.`; then it is stored, and what was missed is there."""
         bob, alice = self.pair()
