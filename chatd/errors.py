@@ -58,7 +58,6 @@ CODES: Final[dict[str, frozenset[str]]] = {
         "LIMIT": "room",
         "GROUPS_FULL": "name limit",  # name: who is in so many groups; "" for the caller
         "NO_FILE": "file",
-        "NO_FILES_YET": "",
         "TICKET": "",
         "FILE_CUT": "size got",  # no more bytes came
         "CHECKSUM": "",  # other bytes came than were told

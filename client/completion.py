@@ -90,7 +90,7 @@ def _of_kind(arg: dict[str, Any], word: str, rest: str, view: View, commands: Co
             for name, note in commands.names()
             if name.startswith(f"/{word.removeprefix('/')}")
         ]
-    if name == "path":
+    if name in ("path", "folder"):
         return paths(rest.lstrip())
     return []
 

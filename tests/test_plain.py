@@ -1278,8 +1278,8 @@ class LogTests(Base):
 class RefusalTests(Base):
     """Every refusal, its text and its second line (FEATURES §3): each test is named for the code it reaches."""
 
-    LATER = frozenset({"NO_FILES_YET", "SECRET_IN_LINE"})
-    """Those of issues to come: the client (4)."""
+    LATER = frozenset({"SECRET_IN_LINE"})
+    """What `chat` alone refuses (tests.client.test_conversation)."""
     DIALECTS = frozenset({"BAD_LINE", "MID_REUSED", "QUOTA", "TICKET", "FILE_CUT", "CHECKSUM", "DISK_FULL"})
     ACCOUNTS = frozenset(
         {"CODE_NEEDED", "BAD_CODE", "FACTOR", "BY_INVITATION", "BAD_INVITATION", "BAD_CERTIFICATE", "GUESTS_ONLY"}

@@ -150,7 +150,6 @@ REFUSALS: Final[dict[str, Sentence]] = {
     "LIMIT": "{room} is full.",
     "GROUPS_FULL": _groups_full,
     "NO_FILE": "No such file: {file}.",
-    "NO_FILES_YET": "This server has no files yet.",
     "TICKET": "That ticket is used up.",
     "FILE_CUT": lambda fields: (
         f"{size(fields['got'])} of {size(fields['size'])} came. Send it again: it goes on there."

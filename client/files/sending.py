@@ -46,7 +46,7 @@ async def send(
                 call["caption"] = record["caption"]
         else:
             source = await _sealed(files, transfer, record, source, keep)
-            call |= {"size": source.size, "digest": record["about"]["digest"]}
+            call |= {"mid": record["mid"], "size": source.size, "digest": record["about"]["digest"]}
             transfer.total = source.size
         transfer.reach(0)
         return await upload(transfer, source, call)

@@ -227,6 +227,50 @@ class ConversationTests(SynchronousTestCase):
         self.assertIn("/switch", " ".join(page))
         self.assertIn("/kick <user> [reason...]   (also /8)", bob.type("/help kick"))
 
+    def test_files_are_the_clients(self) -> None:
+        """/send and its kin are done here; what is missing is asked for, and an absolute path is an answer."""
+        alice = self.registered("alice")
+        self.assertEqual(
+            alice.type("/send x"), ["No room is open. Nothing was sent.", "/join #group or /dm person opens one."]
+        )
+        alice.type("/create --open #ops")
+        alice.type("-1")
+        room = alice.view.current
+        alice.type("/send a file.txt")
+        alice.type("/9 b.txt")
+        alice.type("/send")
+        self.assertEqual(alice.talk.prompt, "Path: ")
+        alice.type("/tmp/c.txt")
+        alice.type("/image")
+        self.assertEqual(alice.talk.prompt, "Path to image: ")
+        alice.type("/members")
+        self.assertIsNone(alice.talk.question)
+        alice.type("/get 17 /tmp/my folder")
+        self.assertEqual(alice.type("/get"), ["Usage: /get <file> [folder]"])
+        self.assertEqual(
+            [(action.do, action.fields.get("path") or action.fields.get("file")) for action in alice.local],
+            [("send", "a file.txt"), ("send", "b.txt"), ("send", "/tmp/c.txt"), ("get", "17")],
+        )
+        self.assertEqual({action.fields.get("room", room) for action in alice.local}, {room})
+        self.assertEqual(alice.local[-1].fields["folder"], "/tmp/my folder")
+
+    def test_minus_one(self) -> None:
+        """-1 asks for an image right after an older system's personal chat, and is a text everywhere else (row 14)."""
+        alice, bob = self.registered("alice"), self.registered("bob")
+        for lines in (["@#@ENTER A PERSONAL CHAT@#@", "bob"], ["@#@ENTER A PERSONAL CHAT@#@ bob"]):
+            for line in lines:
+                alice.type(line)
+            alice.type("-1")
+            self.assertEqual(alice.talk.prompt, "Path to image: ")
+            alice.type("cat.png")
+            self.assertEqual((alice.local[-1].do, alice.local[-1].fields["path"]), ("image", "cat.png"))
+            alice.type("-1")
+        alice.type("/dm bob")
+        alice.type("-1")
+        self.assertEqual(len(alice.local), 2)
+        said = [line["text"] for line in bob.wire.call(do="history", room="@alice")["ok"]["lines"]]
+        self.assertEqual(said, ["-1", "-1", "-1"])
+
     def test_offline_commands_are_not_queued(self) -> None:
         """Text waits, a command is refused: what it would do an hour later is not what was meant."""
         bob = self.registered("bob")

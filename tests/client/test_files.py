@@ -21,7 +21,7 @@ from client.crypto import stream
 from tests.chaos.nodes import node_pids
 from tests.client.live import ClientTestCase, write
 from tests.client.relay import Relay
-from tests.live import JsonClient, free_ports, needs, new_mid
+from tests.live import CONFIG, JsonClient, free_ports, needs, new_mid
 
 
 def put(port: int, ticket: str, body: bytes) -> bytes:
@@ -157,7 +157,9 @@ class CutTests(FilesTestCase):
 
 
 class NameTests(FilesTestCase):
-    """What others call their files, and who they are."""
+    """What others call their files, who they are, and what is refused."""
+
+    settings = f"{CONFIG}\n[limits]\nfile_bytes = 1000000\n"
 
     async def test_hostile_names(self) -> None:
         """Whatever a name says, the file lands in the folder, under a harmless name, over nothing."""
@@ -213,6 +215,9 @@ class NameTests(FilesTestCase):
             chat --profile bob send --file nothing.txt '#ops'; echo "code $?"
             chat --profile bob send --file broken.png '#nowhere'; echo "code $?"
             chat --profile bob get 99; echo "code $?"
+            head -c 2000000 /dev/zero > large.bin; chat --profile bob send --file large.bin '#ops'; echo "code $?"
+            head -c 900000 /dev/zero > fits.bin; chat --profile bob send --file fits.bin '#ops'; echo "code $?"
+            mkdir empty; (ulimit -f 500; chat --profile bob get 1 empty; echo "code $?"); ls -A empty
             """
         )
         text = "\n".join(printed)
@@ -225,9 +230,14 @@ class NameTests(FilesTestCase):
             "No such file: 99.",
             "Usage: /get <file> [folder]",
             "Nothing is on its way.",
+            "Not sent: large.bin",
+            "2.0 MB, you have 1.0 MB left.",
+            "Not fetched: fits.bin: file too large.",
         ):
             self.assertIn(wanted, text)
-        self.assertEqual([line for line in printed if line.startswith("code")], ["code 2", "code 4", "code 4"], text)
+        codes = [line.removeprefix("code ") for line in printed if line.startswith("code")]
+        self.assertEqual(codes, ["2", "4", "4", "4", "0", "4"], text)
+        self.assertEqual(printed[-1], "code 4")  # what did not fit on the disk has left nothing
 
 
 class SealedTests(FilesTestCase):
@@ -279,6 +289,33 @@ class SealedTests(FilesTestCase):
         self.assertNotRegex(server.log, canary)
         for name in ("bob", "alice"):
             self.assertEqual(list((self.folder / "chats" / name).glob("files/*")), [])
+
+    async def test_killed_while_it_is_sent(self) -> None:
+        """The same command goes on with the sealed file; one whose spool was lost meanwhile is sealed anew."""
+        server = await self.server()
+        relay = self.relay(server.port)
+        await self.pair(relay.port)
+        folder = self.room()
+        spool = self.folder / "chats" / "bob" / "files"
+        for number, lost in enumerate((False, True), 1):
+            path, digest = self.file(f"{number}.bin", 6_000_000 + number)
+            words = ("--profile", "bob", "send", "--file", str(path), "@alice", "--wait", "60")
+            relay.hold = 3_000_000
+            program = self.chat(*words)
+            await relay.until(lambda: relay.held, "three million bytes")
+            program.kill9()
+            await program.end()
+            for held in list(relay.held):
+                held.end()
+            for sealed in spool.iterdir() if lost else ():
+                sealed.write_bytes(sealed.read_bytes()[:1_000_000])
+            relay.starts = []
+            program = self.chat(*words)
+            self.assertEqual(await program.end(60), 0, program.told())
+            self.assertEqual(relay.starts[0] == 0, lost)
+            code, printed = await self.script(f"chat --profile alice get {number + lost} '{folder}'")
+            self.assertEqual(code, 0, printed)
+            self.assertEqual(self.hash_of(folder / path.name), digest)
 
     async def test_a_server_that_changes_it(self) -> None:
         """A byte changed, or another file in its place: said, and nothing of it stays."""
