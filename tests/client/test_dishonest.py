@@ -1,0 +1,383 @@
+"""A dishonest server, one lie a test, before whole chats (E2E.md §10.2): what people then see, and how it heals.
+
+The rule: the lie is told on the cable, in the lines that a real server sends; everything else is honest. After each,
+nothing wrong is on the screen, the warning that names it is, and both talk on. What only a colluding member or a clone
+of somebody's keys can do is told to the objects themselves, in tests/client/crypto/test_dishonest.py.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from collections.abc import Callable
+from typing import Any
+
+from tests.client.inmemory import Cable, ChatTestCase, Person
+from tests.sealing import Device, Keys
+
+Line = dict[str, Any]
+Lie = Callable[[Line], list[Line]]
+NOT_SHOWN = "(not shown: this is not what alice sent)"
+GAP = "Warning: something that alice said before this in #ops has not come."
+
+
+class LieTests(ChatTestCase):
+    """alice, bob and carol in #ops, which is sealed. The server lies to bob."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.alice, self.bob, self.carol = (self.person(name) for name in ("alice", "bob", "carol"))
+        self.alice.type("/create #ops bob carol")
+        for person in (self.bob, self.carol):
+            person.type("/join #ops")
+        self.alice.type("before")
+        self.bob.type("before, too")
+
+    def lie(self, lie: Lie, *typed: str, to: Person | None = None, by: Person | None = None) -> None:
+        """While the server lies to somebody (bob), somebody (alice) types."""
+        cable = (to or self.bob).cables[-1]
+        cable.lie = lie
+        for line in typed:
+            (by or self.alice).type(line)
+        cable.lie = None
+
+    def heals(self, *warnings: str, hidden: str = "EVIL", gap: bool = False) -> None:
+        """What must not be seen is not, the warnings are, and talk goes on both ways; with a `gap`, what is missing
+        is missed.
+        """
+        seen = self.bob.seen
+        self.assertNotIn(hidden, " ".join(seen))
+        for warning in warnings:
+            self.assertIn(warning, " | ".join(seen))
+        self.alice.type("after all this")
+        self.bob.type("and back")
+        self.assertIn("alice: after all this", self.bob.said())
+        self.assertIn("bob: and back", self.alice.said())
+        if gap:
+            self.assertIn(GAP, self.bob.seen)
+
+    def each(self, kind: str, change: Callable[[Line], Line]) -> Lie:
+        """Every line of this kind is another."""
+        return lambda line: [change(line)] if line.get("ev") == kind else [line]
+
+    def without(self, *kinds: str) -> Lie:
+        """Lines of these kinds are left out."""
+        return lambda line: [] if line.get("ev") in kinds else [line]
+
+    # -- who said it, and where -----------------------------------------------------------------------------------
+
+    def test_reattributed(self) -> None:
+        """A line that is said to be another's is nobody's."""
+        self.lie(self.each("say", lambda line: {**line, "by": "carol", "by_id": 3}), "EVIL")
+        self.heals("carol: (not shown: this is not what carol sent)", gap=True)
+
+    def test_another_mid(self) -> None:
+        """A line under another id is not shown."""
+        self.lie(self.each("say", lambda line: {**line, "mid": "019a0000-0000-7000-8000-000000000001"}), "EVIL")
+        self.heals(NOT_SHOWN, gap=True)
+
+    def test_moved(self) -> None:
+        """A line that was said in another room is not shown here."""
+        self.alice.type("/create #other bob")
+        other = next(place.id for place in self.bob.chat.view.places.values() if place.name == "#other")
+        self.alice.type("/join #ops")
+        self.lie(self.each("say", lambda line: {**line, "room": "#other", "room_id": other}), "EVIL")
+        self.heals(f"#other alice: {NOT_SHOWN}", gap=True)
+
+    def test_another_body(self) -> None:
+        """The body of another line does not open with this one's envelope."""
+        bodies: list[str] = []
+
+        def keep(line: Line) -> list[Line]:
+            if line.get("ev") == "say":
+                bodies.append(line["sealed"])
+            return [line]
+
+        self.lie(keep, "one")
+        self.lie(self.each("say", lambda line: {**line, "sealed": bodies[0]}), "EVIL")
+        self.heals(NOT_SHOWN, gap=True)
+        self.assertEqual(self.bob.said().count("alice: one"), 1)
+
+    def test_in_clear(self) -> None:
+        """What the server itself says in a sealed room is not shown, live or of the past."""
+
+        def clear(line: Line) -> Line:
+            return {**{name: value for name, value in line.items() if name != "sealed"}, "text": "EVIL", "e2e": True}
+
+        self.lie(self.each("say", clear), "true")
+        self.heals(NOT_SHOWN, "Warning: something in #ops is not what alice sent. It is not shown.")
+
+    def test_in_clear_of_the_past(self) -> None:
+        """A page of the past that the server has written itself shows nothing."""
+
+        def page(line: Line) -> list[Line]:
+            for told in (line.get("ok") or {}).get("lines", ()):
+                told |= {"text": "EVIL", "sealed": None, "seq": told["seq"] + 1_000}
+            return [line]
+
+        self.lie(page, "/history", by=self.bob)
+        self.heals()
+
+    # -- once, in order, all ------------------------------------------------------------------------------------------
+
+    def test_replayed(self) -> None:
+        """A line that is sent once more under a new number is shown once."""
+        kept: list[Line] = []
+        self.lie(lambda line: kept.append(line) or [line] if line.get("ev") in ("say", "envelope") else [line], "once")
+
+        def again(line: Line) -> list[Line]:
+            if line.get("ev") == "envelope":
+                return [{**kept[0], "n": line["n"], "seq": line["seq"]}]
+            return [{**kept[1], "seq": line["seq"]}] if line.get("ev") == "say" else [line]
+
+        self.lie(again, "twice")
+        self.assertEqual(self.bob.said().count("alice: once"), 1)
+        self.heals("(not shown: this was said before)", hidden="twice", gap=True)
+
+    def test_doubled(self) -> None:
+        """Lines that come twice are shown once."""
+        self.lie(lambda line: [line, line], "once")
+        self.assertEqual(self.bob.said().count("alice: once"), 1)
+        self.heals()
+
+    def test_reordered(self) -> None:
+        """Two lines in the wrong order are said to be so."""
+        held: list[Line] = []
+
+        def swap(line: Line) -> list[Line]:
+            if line.get("ev") != "say":
+                return [line]
+            if not held:
+                held.append(line)
+                return []
+            return [{**line, "seq": held[0]["seq"]}, {**held[0], "seq": line["seq"]}]
+
+        self.lie(swap, "one", "two")
+        self.heals(GAP, "Warning: the line above is out of its place; it was sent earlier.")
+
+    def test_left_out(self) -> None:
+        """A line that never comes is missed with the next one."""
+        self.lie(self.without("say", "envelope"), "EVIL")
+        self.assertNotIn(GAP, self.bob.seen)
+        self.heals(gap=True)
+
+    def test_41_skipped(self) -> None:
+        """More envelopes are kept back than a ratchet can skip: what comes after them is read all the same."""
+        self.lie(self.without("envelope"), *(f"EVIL {number}" for number in range(45)))
+        self.assertEqual(sum("(cannot be opened on this device)" in row for row in self.bob.said()), 45)
+        self.heals()
+
+    def test_envelope_withheld_for_a_while(self) -> None:
+        """An envelope that comes later opens its line in its place; nothing else came meanwhile."""
+        self.lie(self.without("envelope"), "for later")
+        self.assertIn("(cannot be opened on this device)", self.bob.said()[-1])
+        self.bob.pull()
+        self.bob.plug()
+        self.assertIn("alice: for later", self.bob.said())
+        self.heals()
+
+    # -- whose envelope -----------------------------------------------------------------------------------------------
+
+    def test_wrong_inbox(self) -> None:
+        """Another device's envelope opens nothing here; the sender is asked, and sends it again."""
+        stolen: list[str] = []
+        cable = self.carol.cables[-1]
+        cable.lie = lambda line: stolen.append(line["envelope"]) or [line] if line.get("ev") == "envelope" else [line]
+        self.alice.type("one")
+        cable.lie = None
+        self.lie(self.each("envelope", lambda line: {**line, "envelope": stolen[0]}), "two")
+        self.assertIn("Something from alice could not be opened. It is asked for again.", self.bob.seen)
+        self.wait(61)
+        self.heals()
+
+    def test_cut_envelope(self) -> None:
+        """An envelope with another byte in it opens nothing, and heals."""
+
+        def cut(line: Line) -> Line:
+            raw = bytearray(b64decode(line["envelope"]))
+            raw[-1] ^= 1
+            return {**line, "envelope": b64encode(raw).decode()}
+
+        self.lie(self.each("envelope", cut), "said twice")
+        self.assertIn("Something from alice could not be opened. It is asked for again.", self.bob.seen)
+        self.wait(61)
+        self.heals()
+
+    # -- who is in ----------------------------------------------------------------------------------------------------
+
+    def test_unsigned_member(self) -> None:
+        """Somebody whom no admin has signed in is not in, and gets nothing."""
+        self.person("dave")
+        strip = self.each("joined", lambda line: {name: value for name, value in line.items() if name != "proof"})
+        self.lie(strip, "/add dave")
+        self.heals("Warning: the server says that #ops has changed, and no admin has signed it. It is not believed.")
+
+    def test_unsigned_changes(self) -> None:
+        """Nobody is promoted, removed or let in by the server's word alone."""
+        room = next(place.id for place in self.bob.chat.view.places.values() if place.name == "#ops")
+        seq = self.server.sql("SELECT max(seq) FROM event")[0][0]
+        about = {"room": "#ops", "room_id": room, "by": "alice", "by_id": 1, "at": "2023-11-14T22:13:20.000Z"}
+
+        def made_up(kind: str, **more: Any) -> Lie:
+            return lambda line: [{"ev": kind, "seq": line["seq"], **about, **more}] if "seq" in line else [line]
+
+        for kind, more in (
+            ("promoted", {"who": "carol", "who_id": 3}),
+            ("removed", {"who": "carol", "who_id": 3, "data": {"name": "#ops"}}),
+            ("renamed", {"text": "#evil", "data": {"was": "#ops"}}),
+            ("door", {"data": {"door": "open"}}),
+        ):
+            seq += 1
+            before = sum("no admin has signed it" in row for row in self.bob.seen)
+            self.lie(made_up(kind, **more), "EVIL")
+            after = sum("no admin has signed it" in row for row in self.bob.seen)
+            self.assertGreater(after, before, kind)
+        self.assertEqual(self.bob.chat.talk.prompt, "#ops [e2e]> ")
+        self.heals()
+
+    def test_ghost_device(self) -> None:
+        """A device that its person has not signed gets nothing, and is named."""
+        ghost = Device()
+
+        def name(line: Line) -> list[Line]:
+            for member in (line.get("ok") or {}).get("members", ()):
+                if member["name"] == "carol":
+                    member["devices"].append(ghost.id)
+            return [line]
+
+        self.bob.chat.sealed.courier._rooms.clear()
+        before = len(self.bob.cables[-1].said)
+        self.lie(name, "not for ghosts", by=self.bob)
+        sent = self.bob.cables[-1].said[before:]
+        self.assertNotIn(f'"{ghost.id}":', sent)
+        self.heals("Warning: the server names a device of carol that carol has not signed. It gets nothing.")
+
+    # -- whose keys ---------------------------------------------------------------------------------------------------
+
+    def told_of_alice(self, *manifests: str, seq: int) -> Lie:
+        """The server shows these manifests as alice's newest."""
+
+        def show(line: Line) -> list[Line]:
+            ok = line.get("ok") or {}
+            if "manifests" in ok and ok.get("name") == "alice":
+                ok["manifests"] = [{"seq": seq, "hash": "", "manifest": one, "at": 1} for one in manifests]
+            for member in ok.get("members", ()) if ok.get("sealed") else ():
+                if member["name"] == "alice":
+                    member |= {"manifest": seq, "hash": "AAAA"}
+            return [line]
+
+        return show
+
+    def test_another_identity(self) -> None:
+        """Another account key in alice's place is told; nothing goes to it, and what is really hers is held."""
+        hers = self.bob.chat.sealed.keys.person(1)
+        assert hers is not None
+        forged = Keys(1, generation=2, seq=1, hash=hers.manifest.hash).manifest()
+        self.bob.chat.sealed.courier._rooms.clear()
+        self.lie(self.told_of_alice(forged, seq=2), "to carol alone", "/keys alice", by=self.bob)
+        self.assertIn("alice's key changed; nothing is sent until /accept alice or /verify alice.", self.bob.seen)
+        self.assertNotIn("to carol alone", " ".join(self.alice.said()))
+        self.assertIn("bob: to carol alone", self.carol.said())
+
+    def test_unsigned_manifest(self) -> None:
+        """A list of devices that alice has not signed is not used."""
+        hers = self.bob.chat.sealed.keys.person(1)
+        assert hers is not None
+        raw = bytearray(Keys(1, generation=1, seq=1, hash=hers.manifest.hash).manifest().encode())
+        bad = bytearray(b64decode(bytes(raw)))
+        bad[-1] ^= 1
+        self.bob.chat.sealed.courier._rooms.clear()
+        self.lie(self.told_of_alice(b64encode(bad).decode(), seq=2), "/keys alice", by=self.bob)
+        self.heals("Warning: the server shows keys of alice that alice has not signed. They are not used.")
+
+    def test_rolled_back_manifest(self) -> None:
+        """An old list of devices is not believed: a revoked device does not come back."""
+        first = self.server.sql("SELECT body FROM manifest WHERE account = 1 AND seq = 1")[0][0]
+        laptop = Person(self, "laptop")
+        for line in ("l", "alice", "Correct7horse"):
+            laptop.type(line)
+        code = next(row.rpartition(" ")[2] for row in laptop.seen if "/device add" in row)
+        self.alice.type(f"/device add {code}")
+        self.bob.type("both")
+        self.lie(self.told_of_alice(first, seq=1), "/keys alice", by=self.bob)
+        self.heals("Warning: the server shows an old list of alice's devices. It is not believed.")
+
+    def test_swapped_one_time_key(self) -> None:
+        """A one-time key that the device has not signed is not used, and the first message goes once it is right."""
+        erin = self.person("erin")
+
+        def swap(line: Line) -> list[Line]:
+            keys = (line.get("ok") or {}).get("keys")
+            for given in keys.values() if isinstance(keys, dict) else ():
+                raw = bytearray(b64decode(given["key"]))
+                raw[70] ^= 1
+                given["key"] = b64encode(raw).decode()
+            return [line]
+
+        self.lie(swap, "/dm bob", "EVIL", to=erin, by=erin)
+        self.assertIn("Warning: the server shows keys of bob that bob has not signed. They are not used.", erin.seen)
+        self.assertNotIn("EVIL", " ".join(self.bob.said()))
+        erin.type("hello bob")
+        self.assertIn("hello bob", " ".join(self.bob.said()))
+
+    # -- sealed or open -----------------------------------------------------------------------------------------------
+
+    def reconnect(self, lie: Lie) -> None:
+        """bob comes back, to a server that lies from the first line on."""
+        begin = Cable.__init__
+
+        def lying(cable: Cable, *args: Any) -> None:
+            begin(cable, *args)
+            cable.lie = lie
+
+        self.bob.pull()
+        self.patch(Cable, "__init__", lying)
+        self.bob.plug()
+
+    def test_called_open(self) -> None:
+        """A room that was sealed stays so, whatever the server calls it: nothing is said there in clear."""
+
+        def opened(line: Line) -> list[Line]:
+            ok = line.get("ok") or {}
+            for room in ok.get("rooms", ()):
+                room["sealed"] = False
+            if "sealed" in ok:
+                ok["sealed"] = False
+            return [line]
+
+        self.reconnect(opened)
+        self.assertIn("Warning: the server calls #ops open.", " ".join(self.bob.seen))
+        self.bob.type("/join #ops")
+        self.assertEqual(self.bob.chat.talk.prompt, "#ops [e2e]> ")
+        self.bob.type("SECRET")
+        self.assertNotIn("SECRET", self.bob.cables[-1].said)
+        self.assertIn("bob: SECRET", self.alice.said())
+
+    def test_queued_for_a_room_that_is_hidden(self) -> None:
+        """What waits for a sealed room does not go out in clear where the server hides the room."""
+
+        def hidden(line: Line) -> list[Line]:
+            ok = line.get("ok") or {}
+            if "rooms" in ok:
+                ok["rooms"] = []
+            return [line]
+
+        self.bob.pull()
+        self.bob.type("SECRET")
+        self.reconnect(hidden)
+        self.assertNotIn("SECRET", self.bob.cables[-1].said)
+
+    def test_keys_hidden(self) -> None:
+        """Whose keys were seen once is not written to in clear because the server hides them."""
+        self.bob.type("/dm carol")
+        self.bob.type("once")
+
+        def hidden(line: Line) -> list[Line]:
+            ok = line.get("ok") or {}
+            if "manifests" in ok and "none" in ok:
+                ok |= {"manifests": [], "none": ["carol"]}
+            return [line]
+
+        self.lie(hidden, "@carol SECRET", by=self.bob)
+        self.assertIn("Warning: the server shows no keys of carol any more.", " ".join(self.bob.seen))
+        self.assertNotIn("SECRET", self.bob.cables[-1].said)
+        self.assertIn("SECRET", " ".join(self.carol.said()))
