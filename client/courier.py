@@ -277,13 +277,13 @@ class Courier:
         if self.keys.ratchets.has_session(end.device.id):
             await self.ask({"do": "post", "envelopes": self.sealing.word(end, kind, fields)})
 
-    async def welcome(self, number: int, account: int) -> None:
-        """Tell somebody whom I have let in where the group's log stands."""
+    async def welcome(self, number: int, accounts: Collection[int]) -> None:
+        """Tell those whom I have let in where the group's log stands."""
         room = await self.room(number, fresh=True)
         if room.log is not None:
             fields = {"room": encoding.text(room.id), "seq": room.log.seq, "head": encoding.text(room.log.head)}
             for end in room.ends:
-                if end.account == account:
+                if end.account in accounts:
                     await self.word(end, "welcome", fields)
 
     async def tend(self) -> None:

@@ -32,6 +32,8 @@ SEALED: Final = "rooms", "sealed"
 """Where it is kept which rooms were sealed once."""
 ACK: Final = 1.0
 """Seconds between two words to the server about envelopes that may go."""
+RESTOCK: Final = 5.0
+"""Seconds after a first message until it is looked how many one-time keys are left."""
 LOST: Final = 15.0
 """Seconds until a message is asked for whose envelope has not come."""
 TEND: Final = 60.0
@@ -208,10 +210,16 @@ class Sealed:
             with keys.book.atomic():
                 keys.own.stocked(now, fallback=fallback is not None)
 
+    async def _restock(self) -> None:
+        """See how many one-time keys are left, and bring what is missing."""
+        await self.stock((await self._ask({"do": "stock"}))["left"])
+
     def _tending(self) -> None:
         def tend() -> None:
             if self.chat.inside and self.ready:
                 self._do(self.courier.tend())
+                if self.keys.own.fallback_due(self.chat.now()):
+                    self._do(self._restock())
                 self._tending()
 
         self.chat.later("tend", TEND, tend)
@@ -439,6 +447,8 @@ class Sealed:
     async def _envelope(self, line: Mapping[str, Any]) -> None:
         came = await self.courier.envelope(line)
         self.chat.later("received", ACK, self._received)
+        if str(line["envelope"]).startswith("AA"):  # a first message: it has cost a one-time key
+            self.chat.later("stock", RESTOCK, lambda: self._do(self._restock()))
         if came.warn is not None:
             self._warn(came.warn, line)
             self.chat.later("heal", 0.0, lambda: self._do(self.courier.tend()))

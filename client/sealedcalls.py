@@ -91,6 +91,8 @@ class SealedCalls:
         name = f"#{str(call.fields['room']).removeprefix('#').lower()}"
         proofs = sealed.courier.created(name, self.chat.default_door, list(people))
         answer = await self._ask({**wire, "sealed": True, "people": list(people), "proofs": proofs})
+        if people:
+            self.chat.sealed.run(sealed.courier.welcome(int(answer["room_id"]), list(people)))
         if keyless:
             self.chat.notice(*(sentences.NO_KEYS_HERE.format(name=name) for name in keyless), style="class:error")
         return {**answer, "sealed": True, "unknown": [*answer.get("unknown", ()), *unknown]}
@@ -173,7 +175,7 @@ class SealedCalls:
             raise Refused({"code": "KEY_CHANGED", "text": sentences.OTHER_KEY.format(name=user)})
         done = await courier.change(wire, number, action, target=account)
         if action == "add":
-            await courier.welcome(number, account)
+            await courier.welcome(number, [account])
         return done
 
     async def _approve(self, call: Call, wire: dict[str, Any], number: int) -> dict[str, Any]:

@@ -126,6 +126,10 @@ class OwnDevice:
         rotated = [self._signed(owner, name, prekeys.FALLBACK, key) for name, key in account.fallback_key.items()]
         return sorted(keys, key=lambda raw: raw[39:47]), rotated[0] if rotated else None
 
+    def fallback_due(self, now: int) -> bool:
+        """Whether the fallback key is to be replaced."""
+        return prekeys.fallback_due(self._kept["fallback"], now)
+
     def stocked(self, now: int, *, fallback: bool) -> None:
         """The server has them."""
         account = self.account

@@ -137,6 +137,26 @@ class TalkingTests(Base):
         self.assertEqual(self.bob.said()[-1], "alice: sealed as ever")
 
 
+class StockTests(Base):
+    """One-time keys, while chat runs."""
+
+    def test_new_ones_are_brought(self) -> None:
+        """When others have used them up, new ones are there a little later; and the fallback key is weekly."""
+        keys = self.alice.chat.sealed.keys
+        for name in [f"p{number}" for number in range(27)]:
+            self.person(name).type("@alice hi")
+        self.assertEqual(len(self.alice.said()) - 1, 27)
+        self.wait(8)
+        left = self.server.sql("SELECT count(*) FROM prekey WHERE device = ?", self.device(self.alice))
+        self.assertGreaterEqual(left[0][0], 25)
+        self.assertFalse(keys.own.fallback_due(self.alice.chat.now()))
+
+    def device(self, person: Person) -> int:
+        """The row of somebody's device."""
+        name = encoding.text(person.chat.sealed.keys.own.id)
+        return int(self.server.sql("SELECT id FROM device WHERE name = ?", name)[0][0])
+
+
 class LostTests(Base):
     """Envelopes that do not come."""
 
