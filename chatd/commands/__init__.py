@@ -7,6 +7,7 @@ dialect, no SQL, no clock and no socket. Importing this package fills the table.
 from chatd.commands import (
     account,
     certificates,
+    devices,
     factor,
     files,
     groups,
@@ -15,6 +16,7 @@ from chatd.commands import (
     keys,
     membership,
     now,
+    people,
     retention,
     talk,
 )
@@ -22,6 +24,7 @@ from chatd.commands import (
 __all__ = [
     "account",
     "certificates",
+    "devices",
     "factor",
     "files",
     "groups",
@@ -30,6 +33,7 @@ __all__ = [
     "keys",
     "membership",
     "now",
+    "people",
     "retention",
     "talk",
 ]

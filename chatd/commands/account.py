@@ -1,4 +1,4 @@
-"""Who I am: registering, logging in and out, devices, passwords, the end of an account.
+"""Who I am: registering and logging in. What an account has beyond that stands in devices and people.
 
 The rule: a password is hashed or checked on the password thread, before the transaction; the transaction checks again
 whatever may have changed meanwhile.
@@ -8,25 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from chatd import codes, names, passwords
 from chatd.command import Settings, Slow, command
 from chatd.command import table as command_table
-from chatd.commands import keys, sealed
+from chatd.commands import keys
 from chatd.commands.guessing import (
     Checked,
     check,
-    check_own,
     is_exempt,
     is_right,
     is_throttled,
     miss,
     seconds,
-    wrong,
 )
-from chatd.commands.leaving import close_account
 from chatd.crowd import network
 from chatd.errors import Refusal
 from chatd.model import Account, Ask, Call, Kind, Me, Reply, Turn
@@ -41,7 +38,6 @@ PEOPLE: Final = 50
 """How many people a login is told of; programs ask for more."""
 HOUR: Final = 3600.0
 DAY_MS: Final = 86_400_000
-NO_LEAVES: Final[Mapping[str, str]] = {}
 
 
 def arrival(tx: ReadTx, account: Account, settings: Settings) -> dict[str, Any]:
@@ -130,7 +126,7 @@ def _prepare_register(
     folded = free_name(tx, str(name))[0]
     policy = me.settings.policy
     if not password:
-        return Ask("password", "register.password", {"policy": _policy(me)}, secret=True)
+        return Ask("password", "register.password", {"policy": policy_of(me)}, secret=True)
     if unmet := passwords.unmet(policy, str(password), folded):
         raise Refusal("BAD_PASSWORD", unmet=list(unmet), length=policy.length)
     if "password" in call.asked:
@@ -150,7 +146,8 @@ def _invitation(tx: ReadTx, code: str) -> int:
     return found.id
 
 
-def _policy(me: Me) -> dict[str, Any]:
+def policy_of(me: Me) -> dict[str, Any]:
+    """What is asked of a password."""
     policy = me.settings.policy
     return {"length": policy.length, "capital": policy.capital, "number": policy.number}
 
@@ -301,7 +298,7 @@ def hello(
         "server": me.settings.server,
         "node": tx.node,
         "seq": tx.last_seq(),
-        "policy": _policy(me),
+        "policy": policy_of(me),
         "message_characters": me.settings.limits.message_characters,
         "default_door": me.settings.default_door,
     }
@@ -332,204 +329,3 @@ def hello(
 def hash_token(token: str) -> str:
     """What the database keeps of a token: 256 random bits need no slow hash."""
     return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
-
-
-# -- devices and passwords --------------------------------------------------------------------------------------------
-
-
-@command("/sessions", topic="You", read=True)
-def sessions(tx: ReadTx, me: Me) -> Reply:
-    """Where you are logged in, by number."""
-    logins = tx.logins(me.account, tx.now - me.settings.limits.session_days * DAY_MS)
-    listed = [
-        {
-            "n": number,
-            "client": entry.client,
-            "address": entry.address,
-            "created": entry.created,
-            "used": entry.used,
-            "this": entry.id == me.login,
-        }
-        for number, entry in enumerate(logins, 1)
-    ]
-    return Reply("sessions", {"sessions": listed})
-
-
-@command("/logout [which]", topic="You", example="/logout 2")
-def logout(tx: Tx, me: Me, which: str | int = "") -> Reply:
-    """Log out here, or the session of that number (see /sessions), or all of them."""
-    if which == "all":
-        count = _end_others(tx, me)
-        tx.drop_login(me.account, me.login)
-        return Reply("logged_out_all", {"count": count + 1}, Turn(logout=True))
-    if which == "":
-        tx.drop_login(me.account, me.login)
-        return Reply("logged_out", {"name": me.name}, Turn(logout=True))
-    logins = tx.logins(me.account, tx.now - me.settings.limits.session_days * DAY_MS)
-    number = int(which) if str(which).isdecimal() and len(str(which)) < 6 else 0
-    if not 1 <= number <= len(logins):
-        raise Refusal("BAD_USAGE", usage="/logout [which]")
-    gone = logins[number - 1]
-    tx.drop_login(me.account, gone.id)
-    here = gone.id == me.login
-    if not here:
-        tx.append("logged_out", tx.inbox(me.account), me.account, data={"logins": [gone.id]})
-    return Reply("logged_out_other", {"n": number, "client": gone.client}, Turn(logout=True) if here else None)
-
-
-def _prepare_password(
-    tx: ReadTx, me: Me, call: Call, old: str = "", new: str = "", again: str = "", **_: Any
-) -> Slow | Ask:
-    is_throttled(tx, me, me.name)
-    if not old:
-        return Ask("old", "password.old", {}, secret=True)
-    if not new:
-        return Ask("new", "password.new", {"policy": _policy(me)}, secret=True)
-    if unmet := passwords.unmet(me.settings.policy, str(new), me.name):
-        raise Refusal("BAD_PASSWORD", unmet=list(unmet), length=me.settings.policy.length)
-    if "new" in call.asked:
-        if not again:
-            return Ask("again", "password.again", {}, secret=True)
-        if again != new:
-            raise Refusal("BAD_PASSWORD", unmet=["again"], length=me.settings.policy.length)
-    check = check_own(tx, me, str(old))
-    cost = me.settings.bcrypt_cost
-
-    def run() -> Checked:
-        checked: Checked = check.run()
-        return checked._replace(better=passwords.hash(str(new), cost) if checked.right else None)
-
-    return Slow(run)
-
-
-@command("/password [old] [new]", topic="You", prepare=_prepare_password, optional=("again",))
-def password(tx: Tx, me: Me, slow: Checked, **_: Any) -> Reply | Refusal:
-    """Change your password. Your other sessions are logged out."""
-    if refusal := wrong(tx, me, slow):
-        return refusal
-    assert slow.better is not None
-    tx.set_password(me.account, slow.better)
-    return Reply("password_changed", {"logged_out": _end_others(tx, me)})
-
-
-def _end_others(tx: Tx, me: Me) -> int:
-    """Log every other device out, wherever it is connected: the event that says so ends it. How many there were."""
-    others = [entry.id for entry in tx.logins(me.account, 0) if entry.id != me.login]
-    if others:
-        tx.append("logged_out", tx.inbox(me.account), me.account, data={"logins": others})
-    tx.drop_logins(me.account, me.login)
-    return len(others)
-
-
-def _prepare_delete(tx: ReadTx, me: Me, call: Call, password: str = "", **_: Any) -> Slow | Ask:
-    is_throttled(tx, me, me.name)
-    if not password:
-        return Ask("password", "delete-account.password", {"name": me.name}, secret=True)
-    return check_own(tx, me, str(password))
-
-
-def _last_entries(tx: Tx, me: Me, leaves: Mapping[str, str]) -> dict[int, str]:
-    """The entries by which somebody leaves all their sealed groups."""
-    groups = [room for room in tx.rooms_of(me.account) if room.sealed and room.kind is Kind.GROUP]
-    for room in groups:
-        sealed.need_device(me, room.name)
-    if missing := [room.id for room in groups if str(room.id) not in leaves]:
-        raise Refusal("STALE", head="", missing=missing, extra=[])
-    return {room.id: sealed.append(tx, me, room, leaves[str(room.id)], "leave") for room in groups}
-
-
-@command("/delete-account [--erase] [password]", topic="You", prepare=_prepare_delete, optional=("leaves:map", "code"))
-def delete_account(
-    tx: Tx,
-    me: Me,
-    slow: Checked,
-    erase: bool = False,
-    leaves: Mapping[str, str] = NO_LEAVES,
-    code: str | int = "",
-    **_: Any,
-) -> Reply | Ask | Refusal:
-    """Delete your account, after asking your password. What you wrote stays, as "deleted account"; with --erase it is
-    blanked, too."""
-    if refusal := wrong(tx, me, slow):
-        return refusal
-    if tx.factor(me.account) is not None:
-        if not code:
-            return Ask("code", "login.code", {}, refusal=Refusal("CODE_NEEDED", uri=""))
-        if not is_right(tx, me.account, str(code)):
-            return miss(tx, me, me.name, "BAD_CODE")
-    seq = close_account(tx, me.account, erase=erase, proofs=_last_entries(tx, me, leaves))
-    return Reply("account_deleted", {"seq": seq}, Turn(logout=True, close=True))
-
-
-# -- what others see --------------------------------------------------------------------------------------------------
-
-
-@command("/oper <name> <password>", topic="")
-def oper(tx: Tx, me: Me, name: str | int, password: str | int) -> Reply | Refusal:
-    """Become an operator of this server for as long as this connection lasts, by the configured name and password."""
-    is_throttled(tx, me, "oper")
-    wanted = "\0".join(me.settings.oper).encode()
-    if not all(me.settings.oper) or not secrets.compare_digest(
-        f"{name}\0{password}".encode("utf-8", "replace"), wanted
-    ):
-        return miss(tx, me, "oper")
-    return Reply("oper", {}, Turn(operator=True))
-
-
-@command("/whoami", topic="You", read=True)
-def whoami(tx: ReadTx, me: Me) -> Reply:
-    """Your name, and where you are."""
-    room = tx.room(me.room, me.account) if me.room else None
-    return Reply(
-        "whoami",
-        {
-            "name": me.name,
-            "account": me.account,
-            "room": room.name if room is not None else "",
-            "role": room.role.name.lower() if room is not None else "",
-            "node": tx.node,
-        },
-    )
-
-
-@command("/whois <user>", topic="You", example="/whois bob", read=True, optional=("roles",))
-def whois(tx: ReadTx, me: Me, user: Account, roles: str | int = "") -> Reply:
-    """Who somebody is: since when, online or not, and the groups you share."""
-    mine = {room.id: room.name for room in tx.rooms_of(me.account) if room.kind is Kind.GROUP}
-    shared = [room for room in tx.rooms_of(user.id) if room.id in mine]
-    fields: dict[str, Any] = {
-        "name": user.name,
-        "account": user.id,
-        "online": tx.is_online(user.id),
-        "away": tx.away(user.id),
-        "since": tx.created(user.id),
-        "groups": [room.name for room in shared],
-    }
-    if roles:
-        fields["roles"] = {room.name: room.role.name.lower() for room in shared}
-    return Reply("whois", fields)
-
-
-@command("/away [text...]", topic="You", example="/away lunch")
-def away(tx: Tx, me: Me, text: str = "") -> Reply:
-    """Say that you are away, or, without a text, that you are back."""
-    limit = me.settings.limits.away_characters
-    if len(text) > limit:
-        raise Refusal("TOO_LONG", size=len(text), limit=limit)
-    tx.set_away(me.account, text or None)
-    return Reply("away" if text else "back", {"text": text}, Turn(stirs=True))
-
-
-@command("/ack <seq>", topic="")
-def ack(tx: Tx, me: Me, seq: int | str) -> Reply:
-    """Everything up to this seq was shown (programs)."""
-    if not str(seq).isdecimal() or len(str(seq)) > 18:
-        raise Refusal("BAD_USAGE", usage="/ack <seq>")
-    tx.save_cursors([(me.account, min(int(seq), tx.last_seq()))])
-    return Reply("acked", {})
-
-
-@command("/quit", aliases=["/3"], needs=Needs.NOTHING, topic="You", local=True)
-def leave_server(tx: None, me: Me) -> Reply:
-    """Leave. Your groups keep you; what is said meanwhile waits for you."""
-    return Reply("bye", {}, Turn(close=True))
