@@ -59,7 +59,7 @@ class ChatctlTests(LiveTestCase):
         """Of two instances, the one that answers is asked; where none answers that is said, and nothing hangs."""
         one, two = await self.chatd(node=1).start(), await self.chatd(node=2).start()
         one.stop()
-        asked = self.chatctl("--wait", "3", "user", "add", "alice")
+        asked = self.chatctl("--wait", "6", "user", "add", "alice")
         await asked.end()
         self.assertRegex(asked.lines[0], "^alice added")
         two.stop()

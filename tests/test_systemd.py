@@ -25,7 +25,7 @@ class UnitTests(SynchronousTestCase):
         folder = Path(self.mktemp())
         folder.mkdir()
         for unit in UNITS.iterdir():
-            text = unit.read_text().replace("/opt/chatd/bin/twistd", TWISTD[1])
+            text = unit.read_text().replace("/opt/chatd/bin", os.path.dirname(TWISTD[1]))
             (folder / unit.name.replace("@", "@1")).write_text(text)
         return folder
 
@@ -58,6 +58,23 @@ class UnitTests(SynchronousTestCase):
             [sys.executable, *words, "--check"], capture_output=True, text=True, env=environment, check=False, cwd=ROOT
         )
         self.assertIn("The configuration is right.", ran.stdout, ran.stderr)
+
+    def test_the_backup_is_made(self) -> None:
+        """What the nightly service runs makes a verified backup, and the next one beside it."""
+        text = (UNITS / "chatd-backup.service").read_text()
+        line = next(line for line in text.splitlines() if line.startswith("ExecStart="))
+        base = Path(self.mktemp()).absolute()
+        base.mkdir()
+        places = {"/opt/chatd/bin": os.path.dirname(TWISTD[1]), "/var/lib/chatd": f"{base}/data", "%%": "%"}
+        places |= {"/var/backups/chatd": str(base)}
+        line = line.removeprefix("ExecStart=")
+        for place, ours in places.items():
+            line = line.replace(place, ours)
+        chatctl = [sys.executable, "-m", "chatd.ctl.main", "--data", f"{base}/data"]
+        subprocess.run([*chatctl, "initdb"], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+        ran = subprocess.run(shlex.split(line), capture_output=True, text=True, check=False, cwd=ROOT)
+        self.assertRegex(ran.stdout, r"\.tar\.gz restores to what it was made of: 0 users", ran.stderr)
+        self.assertEqual(len(list(base.glob("*.tar.gz"))), 1)
 
     def test_shipped(self) -> None:
         """Every unit is installed with the package."""
