@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sqlite3
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,8 +16,10 @@ from typing import Any, Final
 from client import profile as profiles
 from client import sentences
 from client.store import Store, TooNew
+from client.themes import THEMES
 
 DEFAULT: Final = ("localhost", 8000)
+HERE: Final = ("localhost", "127.0.0.1", "::1")
 MODES: Final = ("send", "tail", "wait", "whoami", "get")
 CONFIG: Final = {
     "server": str,
@@ -45,23 +48,33 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"chat: {error}", file=sys.stderr)
         return USAGE
     try:
+        return _with(options, profile)
+    finally:
+        profile.release()
+
+
+def _with(options: argparse.Namespace, profile: profiles.Profile) -> int:
+    """Run with this profile, which is ours; the exit code."""
+    try:
         store = Store(profile.database)
-        if not _unlock(options, profile, store):
-            print(sentences.LOCKED.format(name=options.profile), file=sys.stderr)
-            return LOGIN
     except TooNew:
         print("chat: this profile was written by a newer chat.", file=sys.stderr)
         return USAGE
-    where = _where(options, store)
-    if where is None:
+    except sqlite3.DatabaseError as error:
+        print(f"chat: {profile.database}: {error}", file=sys.stderr)
         return USAGE
-    if options.pin is not None:
-        store.put(pin=options.pin)
     try:
+        if not _unlock(options, profile, store):
+            print(sentences.LOCKED.format(name=options.profile), file=sys.stderr)
+            return LOGIN
+        where = _where(options, store)
+        if where is None:
+            return USAGE
+        if options.pin is not None:
+            store.put(pin=options.pin)
         return _run(options, store, *where)
     finally:
         store.close()
-        profile.release()
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
@@ -81,7 +94,8 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
         parser.add_argument("port", nargs="?", type=int)
         parser.add_argument("--plain", action="store_true", default=None, help="line by line: screen readers, pipes")
         parser.add_argument("--ascii", action="store_true", default=None, help="ASCII only")
-        parser.add_argument("--theme", default=None, help="dark, light, classic or none")
+        parser.add_argument("--theme", default=None, choices=THEMES, help="how it looks")
+        parser.add_argument("--moved", action="store_true", help="the server of this profile is found at HOST now")
         parser.add_argument("--passphrase", action="store_true", help="protect this profile by a passphrase")
         parser.set_defaults(mode=None, typing=None)
         return parser
@@ -139,6 +153,8 @@ def _configure(options: argparse.Namespace) -> None:
     for name, value in found.items():
         if name not in CONFIG or not isinstance(value, CONFIG[name]):
             raise ValueError(f"{path}: {name}: {'unknown' if name not in CONFIG else 'wrong kind of value'}")
+        if name == "theme" and value not in THEMES:
+            raise ValueError(f"{path}: theme: one of {', '.join(THEMES)}")
         if getattr(options, name, None) is None:
             setattr(options, name, value)
     options.profile = options.profile or os.environ.get("CHAT_PROFILE") or "default"
@@ -176,21 +192,29 @@ def _unlock(options: argparse.Namespace, profile: profiles.Profile, store: Store
 
 
 def _where(options: argparse.Namespace, store: Store) -> tuple[str, int] | None:
-    """The server: named, or that of the last time. None: lines for another one wait here, and that was said."""
+    """The server: named, or that of the last time. None: the profile belongs to another one, and that was said.
+
+    A session, keys and what was read are of one server: they are neither shown to another one nor forgotten for it.
+    """
     last = store.get("where")
     named = getattr(options, "host", None) or options.server
-    if named is None:
-        return _split(last) if last else DEFAULT
-    host, port = _split(named)
-    port = getattr(options, "port", None) or port
-    queued = len(store.outbox())
-    if last and _split(last) != (host, port) and queued:
-        print(sentences.OTHER_SERVER.format(queued=sentences.queued(queued), server=last, host=host), file=sys.stderr)
+    host, port = _split(named or last) if named or last else DEFAULT
+    if named is not None:
+        port = getattr(options, "port", None) or port
+    if not 0 < port < 1 << 16:
+        print(f"chat: there is no port {port:,}.", file=sys.stderr)
         return None
-    if last and _split(last) != (host, port):
-        store.forget_events()
+    if last and not _same(_split(last), (host, port)):
+        if (store.get("me") or store.outbox()) and not getattr(options, "moved", False):
+            print(sentences.OTHER_SERVER.format(server=last, host=host), file=sys.stderr)
+            return None
         store.put(pin=None)
     return host, port
+
+
+def _same(one: tuple[str, int], other: tuple[str, int]) -> bool:
+    """Whether this is one server by its address; this machine has several names."""
+    return one == other or (one[1] == other[1] and one[0] in HERE and other[0] in HERE)
 
 
 def _split(where: str) -> tuple[str, int]:

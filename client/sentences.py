@@ -17,7 +17,10 @@ NOT_SENT = "Not sent: "
 KEY_IN_CLEAR = "The key of this profile lies in {path}, readable by you alone. chat --passphrase protects it better."
 IN_USE = 'Profile "{name}" is in use by another chat. For a second person: chat --profile NAME'
 LOCKED = 'Profile "{name}" is protected by a passphrase, and this one is wrong.'
-OTHER_SERVER = "{queued} for {server} not sent yet. For another server: chat --profile NAME {host}"
+OTHER_SERVER = (
+    "This profile is for {server}. For another server: chat --profile NAME {host}\n"
+    "If it is the same one, under another name or elsewhere: chat --moved {host}"
+)
 LOG_IN_FIRST = "Not logged in. Start chat once and log in: chat{profile}"
 NO_SUCH_ROOM = "You are not in {name}. /join {name}"
 NO_UNREAD = "Nothing unread."
@@ -183,11 +186,6 @@ def unsent(count: int) -> str:
 def paste(lines: int) -> str:
     """More than one line was pasted."""
     return f"Paste {lines:,} lines? [y]es [f]ile [n]o "
-
-
-def queued(count: int) -> str:
-    """In front of `for server …`."""
-    return f"{count:,} {'message' if count == 1 else 'messages'}"
 
 
 # -- files ------------------------------------------------------------------------------------------------------------
