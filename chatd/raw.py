@@ -255,11 +255,13 @@ class Transfer:
             found = await self._disk(part.check, digest)
             await self._disk(part.place)
             fields = await self._complete(claim, found)
+        except BaseException:
+            got = part.size if part.kept else 0
+            office.db.write(lambda tx: tx.touch_file(claim.file, got)).addErrback(lambda _: None)
+            raise
         finally:
             office.brought(claim.file, self)
-            got = part.size if part.kept else 0
             await self._disk(part.close)
-            await office.db.write(lambda tx: tx.touch_file(claim.file, got)).addErrback(lambda _: None)
         self.socket.send([rawline.done(opening, fields, claim.name, claim.size, claim.room)])
         return "ok"
 

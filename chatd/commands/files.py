@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from chatd.store.files import File
 
 DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+_DAY: Final = 86_400_000
+_LATELY: Final = 600_000
+"""In ms. Every instance sweeps once a minute; what it misses for so long is found when it looks through the disk."""
 LISTED: Final = 100
 """How many files /files shows."""
 _UPLOAD: Final = "/upload <size>"
@@ -271,13 +274,14 @@ def complete(tx: Tx, claim: Claim, digest: str) -> dict[str, Any]:
 
 
 def sweep(tx: Tx, limits: Limits) -> list[int]:
-    """Files whose time is over go; their numbers. Their bytes are to go once this is committed."""
+    """Files whose time is over go. The numbers of these, and of all that went lately: their bytes are to go once this
+    is committed.
+    """
     tx.drop_old_tickets()
-    day = 86_400_000
-    overdue = tx.overdue_files(tx.now - limits.file_days * day, tx.now - limits.upload_hours * day // 24)
-    for number in overdue:
+    tx.forget_files(tx.now - _DAY)
+    for number in tx.overdue_files(tx.now - limits.file_days * _DAY, tx.now - limits.upload_hours * _DAY // 24):
         tx.drop_file(number)
-    return overdue
+    return tx.gone_files(tx.now - _LATELY)
 
 
 # -- what they share --------------------------------------------------------------------------------------------------

@@ -205,12 +205,21 @@ class FileWrites(FileReads):
         self._run("UPDATE file SET seq = ? WHERE id = ?", seq, number)
 
     def drop_file(self, number: int) -> None:
-        """Its bytes go; what nobody was told of is forgotten, and of the rest the number stays."""
+        """It is not wanted any more: nobody can bring or fetch it, and what it was called is forgotten."""
         self._run("DELETE FROM ticket WHERE file = ?", number)
-        if not self._run("DELETE FROM file WHERE id = ? AND seq IS NULL", number):
-            self._run(
-                "UPDATE file SET gone = ?, name = NULL, caption = NULL, mid = NULL WHERE id = ?", self.now, number
-            )
+        self._run(
+            "UPDATE file SET gone = ?, name = NULL, caption = NULL, mid = NULL WHERE id = ? AND gone IS NULL",
+            self.now,
+            number,
+        )
+
+    def gone_files(self, since: int) -> list[int]:
+        """Files that have gone since then (ms), whose bytes are to go."""
+        return [row[0] for row in self._all("SELECT id FROM file WHERE gone >= ?", since)]
+
+    def forget_files(self, before: int) -> None:
+        """Forget the uploads that went before then (ms) and that nobody was told of."""
+        self._run("DELETE FROM file WHERE gone < ? AND seq IS NULL", before)
 
     def blank_file(self, number: int) -> None:
         """What its event says of it is erased."""

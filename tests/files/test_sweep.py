@@ -42,16 +42,21 @@ class SweepTests(Base):
         self.sweep()
         self.assertEqual(self.begin(mid=MID)["ok"]["start"], 1_000)
         self.server.advance(25 * 3_600)
-        self.sweep()
+        self.sweep(all_of_them=False)
         self.assertEqual((self.server.blobs.found(), self.stored()), ([], []))
         self.assertEqual(self.begin(mid=MID)["ok"]["start"], 0)
+        self.server.advance(2 * 86_400)
+        self.sweep(all_of_them=False)
+        self.server.advance(2 * 86_400)
+        self.sweep(all_of_them=False)
+        self.assertEqual(self.server.sql("SELECT count(*) FROM file"), [(0,)])
 
     def test_taken_back(self) -> None:
         """What its sender takes back is gone, and its event says nothing of it any more."""
         self.bring()
         self.assertEqual(self.bob.code(do="cancel", file=1), "NO_FILE")
         self.assertEqual(self.alice.call(do="cancel", file=1)["ok"], {"file": 1, "name": "a.bin", "sent": True})
-        self.sweep()
+        self.sweep(all_of_them=False)
         self.assertEqual((self.server.blobs.found(), self.differences()), ([], []))
         self.assertEqual(self.server.sql("SELECT text, data FROM event WHERE kind = 'file'"), [(None, None)])
         event = Event(9, 0, "file", 7, 1, 0, "alice", "", None, None, None, None, None)
@@ -65,7 +70,7 @@ class SweepTests(Base):
         self.server.advance(3)
         raw.send(DATA[1_000:2_000])
         self.assertTrue(raw.gone)
-        self.sweep()
+        self.sweep(all_of_them=False)
         self.assertEqual((self.server.blobs.found(), self.stored()), ([], []))
 
     def test_cancelled_at_the_last_byte(self) -> None:

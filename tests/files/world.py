@@ -83,9 +83,11 @@ class Base(SynchronousTestCase):
             self.server.advance(0)
         return deferred
 
-    def sweep(self) -> None:
-        """Sweep everything."""
-        self.successResultOf(self.settle(Deferred.fromCoroutine(self.server.transfers.sweep_files(all_of_them=True))))
+    def sweep(self, *, all_of_them: bool = True) -> None:
+        """Sweep everything, or what is swept every minute."""
+        self.successResultOf(
+            self.settle(Deferred.fromCoroutine(self.server.transfers.sweep_files(all_of_them=all_of_them)))
+        )
 
 
 @contextmanager

@@ -236,6 +236,7 @@ CREATE TABLE file (
     gone    INTEGER                             -- when it expired or was taken back
 );
 CREATE UNIQUE INDEX file_mid ON file (author, mid) WHERE mid IS NOT NULL;
+CREATE INDEX file_gone ON file (gone) WHERE gone IS NOT NULL;
 CREATE INDEX file_author ON file (author) WHERE gone IS NULL;
 CREATE INDEX file_room ON file (room) WHERE gone IS NULL;
 
