@@ -183,6 +183,12 @@ class LinesTests(Base):
         self.assertEqual(irc.read(), b":alice!alice@chatd NOTICE #ops :a.bin 0.3 MB (file 1: /msg chatd get 1): hm\r\n")
         irc.send(b"PRIVMSG chatd :get 1\r\n")
         self.assertIn(b"RAW ", irc.read())
+        self.bring(name=NASTY)
+        irc.read()
+        irc.send(b"PRIVMSG chatd :get 2\r\n")
+        line = next(line for line in irc.read().split(b"\r\n") if b"RAW " in line)
+        self.assertLess(len(line), 510)
+        self.assertTrue(line.endswith(b'mv -n "$f.part" "$f"'), line)
 
     def test_sealed_rooms_are_closed_to_them(self) -> None:
         """Where only ciphertext goes, nothing is offered that would send plain bytes."""
