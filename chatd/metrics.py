@@ -19,8 +19,8 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
 if TYPE_CHECKING:
+    from chatd.factory import ChatFactory
     from chatd.meter import Histogram
-    from chatd.protocol import ChatFactory
     from chatd.store.database import Database
 
 TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"

@@ -38,13 +38,14 @@ from chatd.commands import guests as guest_commands
 from chatd.config import Config, ConfigError, load
 from chatd.ctl.listen import Control
 from chatd.errors import Refusal
+from chatd.factory import ChatFactory
 from chatd.feed import Feed
 from chatd.instance import Instance
 from chatd.listen import Files, is_clear_text_off_loopback, read, server_endpoint
 from chatd.model import Bounds, Door
 from chatd.passwords import Policy
 from chatd.peers import Node, NodeTaken, Peers
-from chatd.protocol import ChatFactory, choose
+from chatd.protocol import choose
 from chatd.retention import Sweeper
 from chatd.store import Tx
 from chatd.store.database import Committed, Database

@@ -26,11 +26,12 @@ from chatd import commands  # noqa: F401  (the table fills)
 from chatd.audit import Audit
 from chatd.blobs import FOLDER, Blobs
 from chatd.command import Settings
+from chatd.factory import ChatFactory
 from chatd.feed import Feed
 from chatd.instance import Instance
 from chatd.limits import Limits
 from chatd.peers import Peers
-from chatd.protocol import ChatFactory, choose
+from chatd.protocol import choose
 from chatd.store.database import Committed, Database
 from chatd.store.migrate import guests, last_seq, migrate
 from chatd.transfers import Transfers

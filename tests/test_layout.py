@@ -56,6 +56,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "raw": {"errors", "model", "blobs", "pipe", "commands", "wire"},
     "transfers": {"errors", "model", "limits", "blobs", "commands", "store", "raw"},
     "protocol": {"meter", "crowd", "errors", "session", "pipe", "instance", "command", "wire", "limits"},
+    "factory": {"command", "crowd", "errors", "instance", "limits", "meter", "protocol", "session"},
     "proxy": {"limits"},
     "sockets": set(),
     "peers": {"errors", "model", "store", "feed", "sockets", "watching"},
