@@ -514,7 +514,13 @@ class ChatService(Service):
 
     def _facts(self) -> dict[str, Any]:
         """What `chatctl status` is told of this instance."""
-        return {"sessions": len(self.factory.connections), "position": self.feed.position, "version": __version__}
+        connections = self.factory.connections
+        return {
+            "connections": len(connections),
+            "sessions": sum(bool(protocol.session.account) for protocol in connections),
+            "position": self.feed.position,
+            "version": __version__,
+        }
 
     def _tidy(self) -> Deferred[None]:
         """A login that is connected is in use; one that was not for too long is over."""
