@@ -463,18 +463,24 @@ class Sealed:
         if self._keys is None or all(fields.get("sealed") is None for fields in events):
             then(events)
         else:
-            self._run(self._past(events)).addCallback(lambda found: then(events if found is None else found))
+            self._run(self.opened_past(events)).addCallback(lambda found: then(events if found is None else found))
 
-    async def _past(self, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    async def opened_past(self, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """These events, opened as far as they can be; all that is on its way here is taken first."""
         try:
             await self.settled()
             await self._ask({"do": "ping", "token": ""})  # the envelopes that waited for this device are here then
         except Refused:
             pass  # it has no keys: what is sealed stays so
+        idle: Deferred[None] = Deferred()
+        self.after(lambda: idle.callback(None))
+        await idle
         found = []
         for fields in events:
             kept = self.chat.store.event(fields["seq"]) if fields.get("sealed") is not None else fields
-            if kept is None:
+            if kept is None and fields["seq"] > self.chat.view.cursor:
+                kept = fields  # it comes by itself
+            elif kept is None:
                 await self._whose(fields)
                 kept = self.opened(fields, await self.courier.event(fields, late=True))
             found.append(kept)

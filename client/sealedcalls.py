@@ -62,7 +62,7 @@ class SealedCalls:
         if place is not None and place.sealed and call.do == "search":
             return ensureDeferred(self._search(call, place.id))
         if place is not None and place.sealed and call.do == "history":
-            return chat.link.call(wire).addCallback(self._local)
+            return ensureDeferred(self._history(wire))
         if call.do in self._special and not call.fields.get("open"):
             return ensureDeferred(self._special[call.do](call, wire))
         return chat.link.call(wire, patient=patient)
@@ -229,12 +229,15 @@ class SealedCalls:
             "as": "found",
         }
 
-    def _local(self, answer: dict[str, Any]) -> dict[str, Any]:
-        """A page of the server's, with what was opened here; a text of the server's own is none of the room's."""
+    async def _history(self, wire: dict[str, Any]) -> dict[str, Any]:
+        """A page of the server's, with what is opened here; a text of the server's own is none of the room's."""
+        answer = await self._ask(wire)
+        about = {"ev": "say", "room": answer["room"], "room_id": answer["room_id"]}
+        events = await self.chat.sealed.opened_past([{**about, **line} for line in answer["lines"]])
         lines = []
-        for line in answer["lines"]:
-            kept = self.chat.store.event(line["seq"]) if line.get("sealed") else None
-            lines.append({**line, "text": None} if kept is None else {**line, **self._line(kept)})
+        for line, event in zip(answer["lines"], events, strict=True):
+            opened = (line.get("sealed") is not None and event.get("text") is not None) or "warn" in event
+            lines.append({**line, **self._line(event)} if opened else {**line, "text": None})
         return {**answer, "lines": lines}
 
     def _line(self, fields: Mapping[str, Any]) -> dict[str, Any]:
