@@ -256,6 +256,25 @@ class AloneTests(SynchronousTestCase):
         self.assertEqual(elsewhere("restore", str(backup)).status, 0)
         self.assertEqual({path.name for path in elsewhere.data.iterdir()}, {"chatd.sqlite", "log"})
 
+    def test_what_differs(self) -> None:
+        """Where what is restored is not what the backup was made of, verify names the tables, with status 1."""
+        self.say("initdb")
+        backup, folder = self.data.with_name("backup.tar"), Path(self.mktemp())
+        self.say("backup", str(backup))
+        with tarfile.open(backup) as tar:
+            tar.extractall(folder, filter="data")
+        held = json.loads((folder / "backup.json").read_text())
+        held["tables"]["account"][0] = 7
+        held["users"] = 7
+        (folder / "backup.json").write_text(json.dumps(held))
+        with tarfile.open(backup, "w") as tar:
+            for name in ("chatd.sqlite", "backup.json"):
+                tar.add(folder / name, name)
+        ran = self.chatctl("verify", str(backup))
+        self.assertEqual(ran.status, 1)
+        self.assertEqual(ran.out.splitlines()[:2], ["users differs.", "table account differs."])
+        self.assertRegex(ran.out.splitlines()[2], "does not restore to what it was made of: 2 differences.$")
+
     def test_no_room_for_a_backup(self) -> None:
         """A disk that is full, or a folder that is not there, is said to be so; nothing is left half done."""
         self.say("initdb")

@@ -249,9 +249,14 @@ def do_export(args: Any) -> int:
         room = file.read(lambda tx: find_room(tx, who.id, args.room))
         with open(os.open(args.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
             count = 0
-            for line in exported(_heard(file, who.id, room.id), room.name, form):
-                out.write(f"{line}\n")
-                count += 1
+            try:
+                for line in exported(_heard(file, who.id, room.id), room.name, form):
+                    out.write(f"{line}\n")
+                    count += 1
+                out.flush()
+            except BaseException:
+                args.file.unlink()
+                raise
     _reach(args).note("export", f"{room.name} of {who.name}")
     return _say(args, "export", {"lines": count, "room": room.name, "file": str(args.file)})
 
