@@ -343,6 +343,8 @@ class Chat:
 
     def _logged_out(self, *, gone: bool) -> None:
         self.transcript.settle()
+        if self._files is not None:
+            self._files.stop()
         self._token = None
         self.store.put(token=None)
         if gone:

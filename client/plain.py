@@ -89,7 +89,7 @@ class Plain(Face):
             self._eof
             and not self._lines
             and not chat.busy
-            and not chat.transferring
+            and not (chat.transferring and chat.talk.online)
             and (chat.talk.online or self._tried)
         ):
             if not chat.unsent and not chat.sealed.settling:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from collections.abc import Mapping
 from typing import Any
 
 from client import sentences
@@ -48,6 +49,10 @@ class Script(Face):
 
     def distrusted(self, why: str) -> None:
         self.end(UNREACHABLE, why)
+
+    def resumes(self, record: Mapping[str, Any]) -> bool:
+        """Only what the command itself is about."""
+        return False
 
     def limit(self, seconds: float, code: int, *rows: str) -> None:
         """It takes no longer than this."""

@@ -8,6 +8,7 @@ somebody else does fetches anything large, or from a stranger.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from mimetypes import guess_type
 from pathlib import Path
@@ -36,6 +37,7 @@ LARGE: Final = 100_000_000
 """Above so many bytes it is asked before a file is fetched."""
 TICK: Final = 0.25
 """Seconds between two drawings of the lines of progress."""
+DIGEST: Final = re.compile("[0-9a-f]{64}")
 WRITTEN: Final = 500
 """Among so many last lines of a conversation it is looked for one of mine: without, the other is a stranger."""
 
@@ -48,10 +50,10 @@ class Files:
         self.under_way: list[Transfer] = []
         self.asking = 0
         """How many answers are awaited before the next line can be understood."""
-        self._records: dict[str, dict[str, Any]] = {}
+        self._records: dict[str, dict[str, Any]] = {each["key"]: each for each in chat.store.get("transfers", [])}
         self._waiting: list[Deferred[None]] = []
         self.pictures = Pictures(self)
-        self._ended = False
+        self._tidy()
 
     # -- what a transfer needs ----------------------------------------------------------------------------------------
 
@@ -121,9 +123,6 @@ class Files:
 
     def resume(self) -> None:
         """The server hears us: what waits goes on, and so does what an earlier run left."""
-        if not self._records:
-            self._records = {record["key"]: record for record in self.chat.store.get("transfers", [])}
-            self._tidy()
         self._wake()
         running = {transfer.key for transfer in self.under_way}
         for key, record in list(self._records.items()):
@@ -139,8 +138,7 @@ class Files:
                 path.unlink(missing_ok=True)
 
     def stop(self) -> None:
-        """The program ends; what is under way goes on next time."""
-        self._ended = True
+        """Whoever is here goes; what is under way goes on next time."""
         for transfer in list(self.under_way):
             if transfer.running is not None:
                 transfer.running.cancel()
@@ -263,16 +261,19 @@ class Files:
         place = self.chat.view.places.get(about.get("room_id", 0))
         if told is about and place is not None and place.sealed and not about.get("sealed"):
             raise Failed(sentences.NO_KEY.format(file=about["file"]))
+        number, digest = int(about["file"]), str(told["digest"])
+        if not DIGEST.fullmatch(digest):  # it becomes part of a name here
+            raise Failed(sentences.not_fetched(f"file {number}", sentences.TORN))
         record: dict[str, Any] = {
-            "key": f"get {about['file']} {folder.resolve()}",
+            "key": f"get {number} {folder.resolve()}",
             "way": "down",
             "account": self.chat.view.account,
-            "file": about["file"],
+            "file": number,
             "folder": str(folder.resolve()),
-            "name": told.get("name") or f"file-{about['file']}",
-            "size": told["size"],
+            "name": str(told.get("name") or f"file-{number}"),
+            "size": int(told["size"]),
             "type": told.get("type") or "",
-            "digest": told["digest"],
+            "digest": digest,
             "held": told.get("sealed"),
             "mid": told.get("mid"),
             "spool": [],

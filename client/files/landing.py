@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from chatd.filenames import saved_as
 
 MOST: Final = 9_999
 """How many files of one name there may be."""
+_TAG: Final = re.compile("[a-z0-9-]{1,100}")
 
 
 class NoRoom(Exception):
@@ -26,11 +28,13 @@ class NoRoom(Exception):
 def meanwhile(folder: Path, tag: str) -> tuple[Path, int]:
     """A file in which bytes are gathered until they are whole, with what an earlier run brought, open for both.
 
-    `tag` (letters and digits) says which file it will be. It is 0600, and nobody else's: a link, or a file that
-    somebody laid there for us, is taken away and not followed.
+    `tag` (small letters, digits and dashes) says which file it will be. It is 0600, and nobody else's: a link, or a file
+    that somebody laid there for us, is taken away and not followed.
 
     @raise NoRoom: the folder is none, or not ours to write; or what lies there stays there.
     """
+    if not _TAG.fullmatch(tag):
+        raise NoRoom(f"no name for what is gathered: {tag!r}")
     path = folder / f".chat-{tag}.part"
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:

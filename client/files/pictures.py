@@ -75,7 +75,8 @@ class Pictures:
     def _to_be_shown(self, fields: Mapping[str, Any], data: Mapping[str, Any]) -> bool:
         return (
             str(data.get("type", "")).startswith("image/")
-            and data["size"] <= GLANCE
+            and isinstance(size := data.get("size"), int)
+            and size <= GLANCE
             and fields["room_id"] == self._files.chat.view.current
             and fields.get("by_id") != self._files.chat.view.account
             and self._files.chat.face.look().way is not Way.WORDS

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import uuid
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from typing import Any, Final
 from client.crypto import stream
 from client.crypto.stream import Torn
 
+DIGEST: Final = re.compile("[0-9a-f]{64}")
 ID_BYTES: Final = 16
 ROOM_BYTES: Final = 32
 
@@ -72,7 +74,7 @@ def opened(fields: Mapping[str, Any], content: Mapping[str, Any], room: bytes) -
         about, number = content["file"], (fields.get("data") or {})["file"]
         held = {"room": _text(room), "key": str(about["key"]), "id": str(about["id"]), "size": int(about["sealed"])}
         size = int(about["size"])
-        data = {
+        data: dict[str, Any] = {
             "file": int(number),
             "name": str(about["name"]),
             "type": str(about.get("type") or ""),
@@ -83,7 +85,7 @@ def opened(fields: Mapping[str, Any], content: Mapping[str, Any], room: bytes) -
         caption = about.get("caption")
     except (KeyError, TypeError, ValueError):
         return None
-    if size < 0 or held["size"] != stream.sealed_size(size):
+    if size < 0 or held["size"] != stream.sealed_size(size) or not DIGEST.fullmatch(data["digest"]):
         return None
     return {**fields, "ev": "file", "text": None if caption is None else str(caption), "data": data}
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from client import formatting
-from client.files import landing, progress
+from client.crypto import stream
+from client.files import landing, progress, sealed
 from client.files.landing import NoRoom, meanwhile, settle
 from client.files.pieces import Broken, Pieces
 
@@ -106,6 +107,12 @@ class Landing(Folder):
             self.assertEqual(part.read_bytes(), b"new")
             part.unlink()
 
+    def test_what_is_gathered_stays_here(self) -> None:
+        """What a server or a sender says never becomes part of a path: not as the name of what is gathered, either."""
+        for tag in ("17-../../x", "/etc/x", "", "a b", "17-" + "x" * 200):
+            self.assertRaises(NoRoom, meanwhile, self.folder, tag)
+        self.assertEqual(os.listdir(self.folder), [])
+
     def test_no_folder(self) -> None:
         """Where there is no folder it is said, and nothing is made."""
         refused = self.assertRaises(NoRoom, meanwhile, self.folder / "none", "1")
@@ -130,6 +137,27 @@ def cuts(draw: st.DrawFn) -> tuple[bytes, list[tuple[int, int]]]:
             stretches.append((have, len(body)))
             break
     return body, stretches
+
+
+class OpenedTests(SynchronousTestCase):
+    """What a sealed message says of a file (client/files/sealed.py)."""
+
+    def test_only_what_is_understood(self) -> None:
+        """A record that lacks something, or cannot be, is no file; a good one reads as that of an open room."""
+        good = {"name": "a.txt", "type": "text/plain", "size": 5, "key": "a2V5", "id": "aWQ=", "digest": "0" * 64,
+                "sealed": stream.sealed_size(5), "caption": "look"}  # fmt: skip
+        event = {"ev": "say", "seq": 9, "room_id": 7, "mid": "m", "data": {"file": 17, "size": 46}}
+        found = sealed.opened(event, {"file": good}, bytes(32))
+        assert found is not None
+        self.assertEqual((found["ev"], found["text"]), ("file", "look"))
+        self.assertEqual((found["data"]["file"], found["data"]["name"], found["data"]["size"]), (17, "a.txt", 5))
+        for bad in (
+            {"size": -1}, {"size": 6_000}, {"size": None}, {"sealed": 5}, {"digest": "../../../x"}, {"digest": None},
+            {"key": None, "size": "x"},
+        ):  # fmt: skip
+            self.assertIsNone(sealed.opened(event, {"file": good | bad}, bytes(32)), bad)
+        self.assertIsNone(sealed.opened({**event, "data": None}, {"file": good}, bytes(32)))
+        self.assertIsNone(sealed.opened(event, {"file": "a.txt"}, bytes(32)))
 
 
 class PieceTests(SynchronousTestCase):
