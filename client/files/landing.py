@@ -28,7 +28,7 @@ class NoRoom(Exception):
 def meanwhile(folder: Path, tag: str) -> tuple[Path, int]:
     """A file in which bytes are gathered until they are whole, with what an earlier run brought, open for both.
 
-    `tag` (small letters, digits and dashes) says which file it will be. It is 0600, and nobody else's: a link, or a file
+    `tag` (small letters, digits and dashes) says which file it will be. It is 0600, and nobody else's: a link or a file
     that somebody laid there for us, is taken away and not followed.
 
     @raise NoRoom: the folder is none, or not ours to write; or what lies there stays there.
