@@ -138,6 +138,20 @@ class TalkTests(IrcTestCase):
         self.assertIn("E2E_ONLY", alice.say("NOTICE #safe :x")[0])
         json.call(do="say", room=room, sealed=body(chain.head), envelopes=envelopes(keys.devices[0]))["ok"]
         self.assertEqual(alice.lines(), [":chatd NOTICE #safe :dora: (end-to-end encrypted: use chat)"])
+        owner, bob = self.client("dora", "standard-replies"), self.client("bob", "standard-replies")
+        for client, line in (
+            (owner, "KICK #safe alice"),
+            (owner, "INVITE bob #safe"),
+            (owner, "TOPIC #safe :x"),
+            (owner, "MODE #safe +i"),
+            (owner, "MODE #safe +b alice"),
+            (owner, "MODE #safe +o alice"),
+            (alice, "PART #safe"),
+            (bob, "JOIN #safe"),
+        ):
+            found_ = client.say(line)
+            self.assertEqual(found_[0].split(" :")[0], f":chatd FAIL {line.split()[0]} E2E_ONLY #safe", line)
+        self.assertEqual(alice.say("NAMES #safe")[0], ":chatd 353 alice = #safe :@dora alice")
 
     def test_limits(self) -> None:
         """A line of 512 bytes, tags of 4,096; longer is 417, and never half a command."""
