@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from chatd import texts
@@ -19,22 +20,22 @@ from client.around import TYPING, Around
 from client.arrival import Arrival
 from client.commands import Commands
 from client.conversation import Action, Begin, Call, Conversation, Enter, In, Local, Out, Queue, Show
-from client.export import Export
 from client.face import Face
 from client.past import Past
 from client.people import COMMANDS as KEY_COMMANDS
 from client.people import People
 from client.receipts import Receipts
-from client.sealed import Sealed
-from client.sealedcalls import SealedCalls
 from client.sender import Sender
 from client.store import Held, Store
 from client.transcript import Transcript
 from client.view import Place, View, as_event
 
 if TYPE_CHECKING:
+    from client.export import Export
     from client.files.desk import Files
     from client.link import Link
+    from client.sealed import Sealed
+    from client.sealedcalls import SealedCalls
 
 FILES: Final = frozenset({"send", "image", "get", "cancel"})
 """Commands of files/desk.py."""
@@ -73,10 +74,7 @@ class Chat:
         self.sender = Sender(self)
         self.arrival = Arrival(self)
         self.receipts = Receipts(self)
-        self.export = Export(self)
         self.past = Past(self)
-        self.sealed = Sealed(self)
-        self.sealed_calls = SealedCalls(self)
         self.people = People(self)
         self.default_door = "ask"
         """How the door of a new group stands here."""
@@ -96,6 +94,29 @@ class Chat:
         self._timers: dict[str, Any] = {}
         self._ended = False
         self._quitting = False
+
+    # What needs the network is made when it is there: the first prompt does not wait for Twisted.
+
+    @cached_property
+    def export(self) -> Export:
+        """Taking a room's past along."""
+        from client.export import Export
+
+        return Export(self)
+
+    @cached_property
+    def sealed(self) -> Sealed:
+        """Sealed rooms: what comes in and goes out."""
+        from client.sealed import Sealed
+
+        return Sealed(self)
+
+    @cached_property
+    def sealed_calls(self) -> SealedCalls:
+        """Calls about sealed rooms."""
+        from client.sealedcalls import SealedCalls
+
+        return SealedCalls(self)
 
     def now(self) -> int:
         """The time in ms."""

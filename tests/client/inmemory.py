@@ -34,6 +34,8 @@ class Cable:
         """All that was sent."""
         self.far = server.connect()
         self.whole = True
+        self.silent = False
+        """Nothing comes over any more, and nobody is told."""
         self.lie: Callable[[dict[str, Any]], list[dict[str, Any]]] | None = None
         """What a dishonest server makes of each line to this client."""
         client.makeConnection(self)
@@ -66,6 +68,8 @@ class Cable:
 
     def carry(self, *, answers: bool = True) -> bool:
         """Bring over what was sent; whether there was anything. Without `answers` what comes back is held up."""
+        if self.silent:
+            return False
         sent, self.sent = b"".join(self.sent), []
         if sent and self.whole:
             self.far.send(sent)

@@ -65,6 +65,17 @@ class ChatTests(ChatTestCase):
         self.assertIn("online again, 1 missed, 1 sent", bob.seen)
         self.assertEqual(alice.said().count("bob: back soon"), 1)
 
+    def test_a_cable_that_says_nothing(self) -> None:
+        """A connection that is dead without a word (a cable pulled, a laptop that slept) is found out by asking."""
+        bob, alice = self.pair()
+        bob.cables[-1].silent = True
+        bob.type("into the void")
+        self.wait(10)
+        self.assertEqual((bob.said()[-1], bob.chat.connection()), ("bob: into the void  .", "online, 1 queued"))
+        self.wait(35)
+        self.assertEqual((bob.said()[-1], bob.chat.connection()), ("bob: into the void  ++", "online"))
+        self.assertEqual(alice.said().count("bob: into the void"), 1)
+
     def test_the_answer_is_cut_off(self) -> None:
         """The line is stored, the cable is pulled before the answer: it is sent again, and is there once."""
         bob, alice = self.pair()

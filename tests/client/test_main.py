@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,43 @@ class MainTests(SynchronousTestCase):
         self.assertEqual((self.went, self.theme), ([("h", 81)], "light"))
         self.chat("--theme", "none", "h2")
         self.assertEqual((self.went[-1], self.theme), (("h2", 8000), "none"))
+
+
+class FirstPromptTests(SynchronousTestCase):
+    """The first prompt stands there in 300 ms, so it waits for little."""
+
+    def test_what_it_waits_for(self) -> None:
+        """Until the screen stands there neither Twisted nor what decodes pictures or seals messages is imported."""
+        told = """
+import asyncio, sys
+from pathlib import Path
+from types import SimpleNamespace
+from client import main, profile
+from client.chat import Chat
+from client.store import Store
+from client.terminal import Terminal
+from client.timers import Timers
+held = profile.Profile("bench", Path(sys.argv[1]))
+store = Store(held.database)
+store.unlock(*profile.unlock(held, store.wrap, None))
+store.put(token="0" * 64, me=["bob", 2], current=7, rooms=[[7, "#ops", "group", "member", True, 0]])
+options = main._parser([]).parse_args([])
+loop = asyncio.new_event_loop()
+face = Terminal(options, store, loop)
+chat = face.chat = Chat(store, face, Timers(loop), None, "here:1")
+chat.start()
+face._message(), face._status()
+print(*sorted({"twisted", "vodozemac", "PIL", "OpenSSL", "cryptography", "automat", "segno"} & set(sys.modules)))
+"""
+        done = subprocess.run(
+            [sys.executable, "-c", told, self.mktemp()],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            check=False,
+            timeout=60,
+        )
+        self.assertEqual((done.stdout.strip(), done.returncode), ("", 0), done.stderr)
 
 
 class DocumentTests(SynchronousTestCase):
