@@ -10,6 +10,7 @@ import hashlib
 import os
 import socket
 import struct
+import sys
 import termios
 from typing import TYPE_CHECKING, Any, Final
 
@@ -197,11 +198,15 @@ class ChatProtocol(Protocol):
         return waiting + unsent
 
     def here(self) -> tuple[str, int]:
-        """The address that this connection came to: host and port; of a Unix socket its path and 0."""
+        """The address that this connection came to: host and port; of a Unix socket its path and 0; ("", 0) once the
+        connection is gone."""
         transport: Any = self.transport
-        found = transport.getHost()
+        try:
+            found = transport.getHost()
+        except (AttributeError, OSError):  # Twisted asks the socket, which is no more
+            return "", 0
         if hasattr(found, "port"):
-            return found.host, found.port
+            return sys.intern(found.host), found.port
         return os.fsdecode(getattr(found, "name", b"") or b""), 0
 
     def unread(self) -> bool:

@@ -234,6 +234,23 @@ class LiveFiles(ClusterTestCase):
         self.assertEqual(digest(self.folder / "there" / "a.bin"), digest(path))
         self.assertNotIn("Traceback", node.log)
 
+    async def test_where_one_came_to(self) -> None:
+        """A session knows by which address it was reached, and does not stumble over that once it is gone: a guest
+        who is cut off behind a reload of the settings leaves as any other."""
+        (self.folder / "chatd.toml").write_text(f"{self.settings}[irc]\nguests = true\n")
+        node = await self.chatd("--quiet", node=1).start()
+        alice = await self.person(node.port, "alice")
+        await alice.call("create", room="#ops", open=True)
+        await alice.call("door", room="#ops", door="open")
+        guest = await self.client(node.port)
+        await guest.call("guest", name="dave")
+        await guest.call("join", room="#ops")
+        node.program.signal(signal.SIGHUP)
+        await alice.ping()
+        guest.abort()
+        await alice.event("left")
+        self.assertNotIn("Traceback", node.log)
+
     async def through_tls(self, port: int, talk: str, folder: Path) -> Program:
         """Say this by TLS, and run the line for a shell that is answered."""
         connect = f"openssl s_client -quiet -connect 127.0.0.1:{port}"
