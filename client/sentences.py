@@ -238,16 +238,6 @@ def go_on_next_time(names: list[str]) -> str:
     return f"{', '.join(names)}: not through yet; {'it goes' if len(names) == 1 else 'they go'} on next time."
 
 
-def picture(name: str, size: str, pixels: str, caption: str) -> str:
-    """A picture in words.
-
-    >>> picture("cat.png", "2.1 MB", "800x600", "asleep")
-    '[picture cat.png 2.1 MB, 800x600: asleep]'
-    """
-    about = f"{name} {size}, {pixels}"
-    return f"[picture {about}: {caption}]" if caption else f"[picture {about}]"
-
-
 def exported(count: int, room: str, path: str) -> str:
     """What `/export` has written."""
     return f"{count:,} {'line' if count == 1 else 'lines'} of {clean(room)} in {clean(path)}."

@@ -384,6 +384,8 @@ class Terminal(Face):
     def look(self) -> Look:
         """Asked of the terminal itself where the environment does not say, the first time."""
         size = self.session.app.output.get_size()
+        if self._way is None and self.session.app._running_in_terminal:
+            return Look(Way.WORDS, 0, 0)  # $EDITOR has the screen, and would get the answer
         if self._way is None:
             self._way = Way.WORDS if self.ascii_only else ability.by_environment(os.environ) or self._asked()
         return Look(self._way, min(size.columns - 2, WIDE), max(2, size.rows // 2), ability.true_colour(os.environ))

@@ -419,6 +419,20 @@ class ScreenTests(FilesTestCase):
         await bob.type("-1")
         await bob.shows("bob: -1  +")
 
+    async def test_large_files_are_asked_about(self) -> None:
+        """Above 100 MB it is asked before anything is fetched."""
+        server = await self.server()
+        await self.with_open_room("bob", server.port)
+        path = self.folder / "large.bin"
+        with path.open("wb") as file:
+            file.truncate(101_000_000)
+        code, printed = await self.script(
+            f"""chat --profile bob send --file '{path.resolve()}' '#ops' && cd '{self.room()}' &&
+            printf '%s\\n' '/get 1' n | chat --profile bob --plain && ls -A"""
+        )
+        self.assertEqual(code, 0, printed)
+        self.assertEqual(printed[-1], "large.bin is 101.0 MB. Fetch it? [y/N] Not done.")
+
     async def test_pasted_as_a_file(self) -> None:
         """Many pasted lines go as a file, with f."""
         server = await self.server()
