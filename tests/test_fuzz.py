@@ -82,6 +82,8 @@ def calls(draw: Any) -> bytes:
     for name in names:
         if draw(st.integers(0, 3)):
             fields[name] = draw(values)
+            if entry is not None and entry.shapes.get(name) == "map" and draw(st.booleans()):
+                fields[name] = draw(st.dictionaries(words, words, max_size=3))
             if name == "people" and draw(st.booleans()):
                 fields[name] = draw(st.lists(words, max_size=3))
     if "room" in names and draw(st.booleans()):

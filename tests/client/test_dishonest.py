@@ -321,17 +321,22 @@ class LieTests(ChatTestCase):
 
     # -- sealed or open -----------------------------------------------------------------------------------------------
 
-    def reconnect(self, lie: Lie) -> None:
-        """bob comes back, to a server that lies from the first line on."""
+    def reconnect(self, lie: Lie, *, killed: bool = False) -> None:
+        """bob comes back, or is started again, to a server that lies from the first line on."""
         begin = Cable.__init__
 
         def lying(cable: Cable, *args: Any) -> None:
             begin(cable, *args)
             cable.lie = lie
 
-        self.bob.pull()
-        self.patch(Cable, "__init__", lying)
-        self.bob.plug()
+        if killed:
+            self.bob.kill()
+            self.patch(Cable, "__init__", lying)
+            self.bob.start()
+        else:
+            self.bob.pull()
+            self.patch(Cable, "__init__", lying)
+            self.bob.plug()
 
     def test_called_open(self) -> None:
         """A room that was sealed stays so, whatever the server calls it: nothing is said there in clear."""
@@ -344,7 +349,7 @@ class LieTests(ChatTestCase):
                 ok["sealed"] = False
             return [line]
 
-        self.reconnect(opened)
+        self.reconnect(opened, killed=True)
         self.assertIn("Warning: the server calls #ops open.", " ".join(self.bob.seen))
         self.bob.type("/join #ops")
         self.assertEqual(self.bob.chat.talk.prompt, "#ops [e2e]> ")
