@@ -10,6 +10,7 @@ missed), receipts.py (who has seen what). Here stands what they share, what a ty
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -90,6 +91,7 @@ class Chat:
         self._token: str | None = store.get("token")
         self._was_inside = False
         self._dirty = False
+        self._ahead: deque[str] = deque()
         self._typing = (0, 0.0)  # the room in which I was said to be typing, and when
         self._timers: dict[str, Any] = {}
         self._ended = False
@@ -240,7 +242,32 @@ class Chat:
     # -- what is typed ------------------------------------------------------------------------------------------------
 
     def typed(self, line: str) -> None:
-        """A line was typed."""
+        """A line was typed. It is understood once what was typed before it is answered: that may have asked something,
+        or opened another room."""
+        if line.strip() != "/quit" and (self._ahead or self._waits):
+            self._ahead.append(line)
+            self.face.refresh()
+        else:
+            self._understand(line)
+
+    @property
+    def _waits(self) -> bool:
+        return self.sender.busy or self.people.asking > 0
+
+    def go_on(self) -> None:
+        """Something was answered: what was typed meanwhile is understood now."""
+        while self._ahead and not self._waits and not self._ended:
+            self._understand(self._ahead.popleft())
+
+    def _not_understood(self) -> None:
+        """The answer does not come: who knows what these lines would have answered, or where they belong?"""
+        ahead, self._ahead = self._ahead, deque()
+        for line in ahead if self.talk.inside else ():
+            self.store.remember(line)
+            self.notice(f"{sentences.NOT_SENT}{line}", style="class:error")
+
+    def _understand(self, line: str) -> None:
+        self.face.taken(line)
         if not self.talk.secret and self.talk.question is None and line.strip():
             self.store.remember(line)
         self.do(self.talk.typed(line, self.now()))
@@ -328,6 +355,7 @@ class Chat:
 
     def _quit(self) -> None:
         if not self._ended:
+            self._not_understood()
             self.transcript.settle(queued=True)
             rows = [sentences.unsent(self.unsent)] if self.talk.inside else []
             if self._files is not None and self._files.under_way:
@@ -445,6 +473,7 @@ class Chat:
         self.sealed.cut()
         self.do(self.talk.cut())
         self.sender.cut()
+        self._not_understood()
         if self.down_since is None:
             self.down_since = self.clock()
             self.sender.sent = self.arrival.missed = 0
@@ -547,4 +576,6 @@ class Chat:
             return sentences.offline(self.clock() - self.down_since, queued)
         if not self.talk.online:
             return "connecting"
+        if self._ahead:
+            return sentences.waiting(len(self._ahead))
         return "online" if not queued else f"online, {queued:,} queued"

@@ -28,6 +28,9 @@ class Face:
     watches = False
     """Whether it shows who is there, away and typing."""
 
+    def taken(self, line: str) -> None:
+        """This typed line is understood now."""
+
     def show(self, lines: list[Line]) -> None:
         """These lines are final."""
 

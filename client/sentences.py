@@ -153,6 +153,15 @@ def offline(seconds: float, queued: int) -> str:
     return f"offline {seconds:.0f} s, {queued:,} queued"
 
 
+def waiting(lines: int) -> str:
+    """So many lines were typed behind one that is not answered yet.
+
+    >>> waiting(2)
+    'online, 2 waiting for an answer'
+    """
+    return f"online, {lines:,} waiting for an answer"
+
+
 def keep_typing(seconds: float, queued: int) -> str:
     """As it is said once."""
     return f"{offline(seconds, queued)}. You can keep typing."

@@ -173,7 +173,7 @@ class Terminal(Face):
             if event.current_buffer.text:
                 event.current_buffer.reset()
             else:
-                self._typed("/quit" if self.chat.talk.question is None else "")
+                self.chat.typed("/quit" if self.chat.talk.question is None else "")
 
         @add("c-d", filter=Condition(lambda: not self.session.default_buffer.text))
         def end(event: KeyPressEvent) -> None:
@@ -245,16 +245,16 @@ class Terminal(Face):
         text = buffer.text
         if self.chat.talk.question is not None or not self.chat.talk.inside:
             buffer.text = ""
-        self._typed(text)
+        self.chat.typed(text)
         return False
 
-    def _typed(self, text: str) -> None:
+    def taken(self, line: str) -> None:
+        """What no event will show is echoed."""
         talk = self.chat.talk
         if talk.secret:
             self.chat.echo(talk.prompt)
-        elif talk.question is not None or not talk.inside or _COMMAND.match(text):
-            self.chat.echo(f"{talk.prompt}{text}")
-        self.chat.typed(text)
+        elif talk.question is not None or not talk.inside or _COMMAND.match(line):
+            self.chat.echo(f"{talk.prompt}{line}")
 
     def _edit(self) -> None:
         """A text is written in $EDITOR, and sent when that ends; an empty one is not."""

@@ -65,6 +65,35 @@ class ChatTests(ChatTestCase):
         self.assertIn("online again, 1 missed, 1 sent", bob.seen)
         self.assertEqual(alice.said().count("bob: back soon"), 1)
 
+    def test_typed_ahead(self) -> None:
+        """What is typed behind a command goes where that command leads, or answers what it asks: never elsewhere."""
+        bob, alice = self.pair()
+        for line in ("/dm alice", "for alice only", "/join #ops", "for all"):
+            bob.type(line, settle=False)
+        self.settle()
+        self.assertEqual(bob.said()[-2:], ["bob: for alice only  +", "bob: for all  +"])
+        self.assertEqual(alice.said()[-2:], ["[bob] for alice only", "bob: for all"])
+        for line in ("/password", PASSWORD, "Battery8staple", "Battery8staple", "changed"):
+            bob.type(line, settle=False)
+        self.settle()
+        self.assertEqual(alice.said()[-1], "bob: changed")
+        self.assertIn("Password changed.", " ".join(bob.seen))
+        self.assertNotIn(PASSWORD, " ".join([*bob.seen, *bob.store.typed()]))
+
+    def test_typed_ahead_and_cut(self) -> None:
+        """Where the command's answer never comes, nothing that was typed behind it goes anywhere, and that is said."""
+        bob, alice = self.pair()
+        for line in ("/dm alice", "for alice only"):
+            bob.type(line, settle=False)
+        self.assertEqual(bob.chat.connection(), "online, 1 waiting for an answer")
+        bob.pull()
+        self.assertIn("Not sent: for alice only", bob.seen)
+        self.assertEqual(bob.store.typed()[0], "for alice only")
+        bob.plug()
+        self.assertNotIn("for alice only", " ".join(alice.said()))
+        bob.type("/quit", settle=False)
+        self.assertTrue(bob.screen.over)
+
     def test_a_cable_that_says_nothing(self) -> None:
         """A connection that is dead without a word (a cable pulled, a laptop that slept) is found out by asking."""
         bob, alice = self.pair()
