@@ -58,7 +58,7 @@ class Arrival:
         """From here on events are gathered, until all that was missed is here."""
         self._caught = deque()
         self.chat.link.call({"do": "ping", "token": ""}).addCallbacks(
-            lambda _: self.chat.sealed.after(self._done), lambda _: None
+            lambda _: self.chat.opening.after(self._done), lambda _: None
         )
 
     def cut(self) -> None:
@@ -114,7 +114,7 @@ class Arrival:
             nonlocal waiting
             waiting -= 1
             if waiting == 0:
-                chat.sealed.past(found, self._past)
+                chat.opening.past(found, self._past)
 
         for name, count in missed:
             where = chat.view.find(name)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from client.export import Export
     from client.files.desk import Files
     from client.link import Link
+    from client.opening import Opening
     from client.sealed import Sealed
     from client.sealedcalls import SealedCalls
 
@@ -108,10 +109,17 @@ class Chat:
 
     @cached_property
     def sealed(self) -> Sealed:
-        """Sealed rooms: what comes in and goes out."""
+        """Sealed rooms: this device, and what goes out."""
         from client.sealed import Sealed
 
         return Sealed(self)
+
+    @cached_property
+    def opening(self) -> Opening:
+        """Sealed rooms: what comes in."""
+        from client.opening import Opening
+
+        return Opening(self)
 
     @cached_property
     def sealed_calls(self) -> SealedCalls:
@@ -470,6 +478,7 @@ class Chat:
         self.talk.online = False
         self.around.forget()
         self.arrival.cut()
+        self.opening.cut()
         self.sealed.cut()
         self.do(self.talk.cut())
         self.sender.cut()
@@ -487,7 +496,7 @@ class Chat:
 
     def heard(self, events: list[Mapping[str, Any]]) -> None:
         """Events came: what is sealed is opened before anything behind it is taken."""
-        self.sealed.heard(events)
+        self.opening.heard(events)
 
     def take(self, events: list[Mapping[str, Any]]) -> None:
         """Events, opened: kept first, shown then."""

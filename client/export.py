@@ -94,7 +94,7 @@ class Export:
     def _opened(self, events: list[dict[str, Any]]) -> Deferred[list[dict[str, Any]]]:
         """What the server sent of before: sealed lines opened, and nothing that it says in clear in a sealed room."""
         opened: Deferred[list[dict[str, Any]]] = Deferred()
-        self.chat.sealed.past(events, opened.callback)
+        self.chat.opening.past(events, opened.callback)
         return opened
 
     def _failed(self, failure: Any, path: Path) -> None:

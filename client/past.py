@@ -50,7 +50,7 @@ class Past:
             self.page(room, before, count, show)
 
         def fetched(answer: Mapping[str, Any]) -> None:
-            self.chat.sealed.past([as_wire(event, answer["room"]) for event in answer["events"]], opened)
+            self.chat.opening.past([as_wire(event, answer["room"]) for event in answer["events"]], opened)
 
         call = {"do": "past", "room": room, "way": "before", "one": min(floor, before), "count": count, "all": "yes"}
         self.chat.link.call(call).addCallbacks(fetched, lambda _: show(here, True))

@@ -172,7 +172,7 @@ class People:
 
     async def _taken(self, account: int) -> None:
         """What waited for the key goes on: lines that were held are shown, lines that were not sent go out."""
-        self.chat.sealed.release(account)
+        self.chat.opening.release(account)
         self.chat.sender.pump()
         await self._keep()
 

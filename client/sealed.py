@@ -1,12 +1,10 @@
-"""One chat's sealed rooms: this device among the account's, what comes in, what goes out (E2E.md).
+"""One chat's sealed rooms: this device among the account's, and what goes out (E2E.md). What comes in is opening.py's.
 
-The rule: lines of the server that cannot be judged without asking it something hold up those behind them, so what is
-shown keeps the log's order; nothing else waits. What is found to be wrong is told, and not shown as if it were right.
+The rule: nothing is said in a sealed room before this device is known to the server, and nothing in clear, ever.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,33 +14,19 @@ from twisted.python.failure import Failure
 
 from client import sentences
 from client.answers import Lost, Refused
-from client.store import Held
-from client.view import as_event
 
 if TYPE_CHECKING:
     from client.chat import Chat
     from client.courier import Courier, Room
     from client.keyring import Keyring
     from client.outbox import Entry
-    from client.sealing import Opened, Warn
 
 SETTLE: Final = 5.0
 """Seconds until it is tried again to make this device known, where the server would not."""
 SEALED: Final = "rooms", "sealed"
 """Where it is kept which rooms were sealed once."""
-ACK: Final = 1.0
-"""Seconds between two words to the server about envelopes that may go."""
-RESTOCK: Final = 5.0
-"""Seconds after a first message until it is looked how many one-time keys are left."""
-LOST: Final = 15.0
-"""Seconds until a message is asked for whose envelope has not come."""
 TEND: Final = 60.0
 """Seconds between two looks at what is to be healed."""
-SIGNED: Final = frozenset(
-    ("created", "joined", "left", "closed", "removed", "banned", "unbanned", "promoted", "demoted", "transferred",
-     "renamed", "door")
-)  # fmt: skip
-"""Events of a sealed group that must carry the entry which its actor has signed."""
 _log: Final = Logger()
 
 
@@ -58,14 +42,10 @@ class Sealed:
         """Whether this server knows of keys."""
         self.unlinked = False
         """The account has keys, and this device is not among its devices yet."""
-        self._lines: deque[Mapping[str, Any] | Callable[[], None]] = deque()
-        self._working = False
         self._settling: list[Deferred[None]] = []
-        self._closed: dict[int, bytes] = {}
         self.settling = False
         """This device's keys are being made known to the server."""
         self._told: set[object] = set()
-        self._acked = 0
 
     @property
     def keys(self) -> Keyring:
@@ -78,6 +58,11 @@ class Sealed:
         """Who carries, once somebody is in."""
         assert self._courier is not None
         return self._courier
+
+    @property
+    def known(self) -> bool:
+        """Whether it is known here who is in."""
+        return self._keys is not None
 
     @property
     def usable(self) -> bool:
@@ -104,7 +89,7 @@ class Sealed:
 
         if self._keys is None or self._keys.account != fields["account"]:
             self._keys = Keyring(self.chat.store.secrets(fields["account"]), fields["account"])
-            self._courier = Courier(Sealing(self._keys), self._ask, self.chat.now, self._tell)
+            self._courier = Courier(Sealing(self._keys), self.ask, self.chat.now, self._tell)
             self._told.clear()
             with self._keys.book.atomic():
                 self._keys.book.expire(self.chat.now())
@@ -141,7 +126,7 @@ class Sealed:
             self.chat.face.refresh()
 
         # Later, so that a registration's own keys are there first, and what comes with the login is shown first.
-        self.chat.later("settle", 0.0, lambda: self._do(self._settled_in(fields), done))
+        self.chat.later("settle", 0.0, lambda: self.do(self._settled_in(fields), done))
 
     async def _settled_in(self, fields: Mapping[str, Any]) -> None:
         """Have keys, have them listed, be known as this device, and have one-time keys with the server."""
@@ -160,7 +145,7 @@ class Sealed:
             left = fields.get("left")
             if not self.ready:
                 device = encoding.text(keys.own.id)
-                left = (await self._ask({"do": "bind", "device": device}))["left"]
+                left = (await self.ask({"do": "bind", "device": device}))["left"]
                 self.chat.store.put(device=device)
                 if keys.book.get("bound", "seq") is None:
                     with keys.book.atomic():  # what came before was not for this device
@@ -182,7 +167,7 @@ class Sealed:
         if me is None or unshown is None:
             return
         try:
-            await self._ask({"do": "publish", "manifest": unshown})
+            await self.ask({"do": "publish", "manifest": unshown})
         except Refused as refused:
             if refused.code != "STALE":
                 raise
@@ -193,7 +178,7 @@ class Sealed:
         with keys.book.atomic():
             keys.book.put("unshown", "manifest", None)
         if (blob := keys.recovery_blob()) is not None:
-            await self._ask({"do": "vault", "blob": encoding.text(blob)})
+            await self.ask({"do": "vault", "blob": encoding.text(blob)})
 
     async def stock(self, left: int) -> None:
         """Bring one-time keys, if few are left, and a new fallback key, if it is time."""
@@ -206,20 +191,20 @@ class Sealed:
             fields = {"keys": [encoding.text(key) for key in made]}
             if fallback is not None:
                 fields["fallback"] = encoding.text(fallback)  # type: ignore[assignment]
-            await self._ask({"do": "stock", **fields})
+            await self.ask({"do": "stock", **fields})
             with keys.book.atomic():
                 keys.own.stocked(now, fallback=fallback is not None)
 
-    async def _restock(self) -> None:
+    async def restock(self) -> None:
         """See how many one-time keys are left, and bring what is missing."""
-        await self.stock((await self._ask({"do": "stock"}))["left"])
+        await self.stock((await self.ask({"do": "stock"}))["left"])
 
     def _tending(self) -> None:
         def tend() -> None:
             if self.chat.inside and self.ready:
-                self._do(self.courier.tend())
+                self.do(self.courier.tend())
                 if self.keys.own.fallback_due(self.chat.now()):
-                    self._do(self._restock())
+                    self.do(self.restock())
                 self._tending()
 
         self.chat.later("tend", TEND, tend)
@@ -240,7 +225,6 @@ class Sealed:
 
     def cut(self) -> None:
         """The connection has ended: what is not done is asked for again."""
-        self._lines.clear()
         self.ready = False
         waiting, self._settling = self._settling, []
         for one in waiting:
@@ -248,11 +232,11 @@ class Sealed:
 
     # -- talking with the server --------------------------------------------------------------------------------------
 
-    async def _ask(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+    async def ask(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         answer: dict[str, Any] = await self.chat.link.call(fields)
         return answer
 
-    def _run(self, work: Coroutine[Any, Any, Any]) -> Deferred[Any]:
+    def run(self, work: Coroutine[Any, Any, Any]) -> Deferred[Any]:
         """Do it, for as long as it takes. A cut ends it, and nothing is lost; the server's refusal is told."""
 
         def failed(failure: Failure) -> None:
@@ -264,17 +248,13 @@ class Sealed:
 
         return ensureDeferred(work).addErrback(failed)
 
-    def run(self, work: Coroutine[Any, Any, Any]) -> Deferred[Any]:
-        """Do what a person has asked for; the server's refusal is told."""
-        return self._run(work)
-
     def resettle(self) -> None:
         """This device's keys are others now: have them listed, and the server know this device."""
         self.ready = False
         self._settle({})
 
-    def _do(self, work: Coroutine[Any, Any, Any], then: Callable[[object], None] = lambda _: None) -> None:
-        self._run(work).addBoth(then)
+    def do(self, work: Coroutine[Any, Any, Any], then: Callable[[object], None] = lambda _: None) -> None:
+        self.run(work).addBoth(then)
 
     def _tell(self, what: Any) -> None:
         """News about keys, or a warning about a room."""
@@ -296,24 +276,12 @@ class Sealed:
         """What somebody is called."""
         return str(self.keys.book.get("name", str(account)) or f"#{account}")
 
-    # -- in -----------------------------------------------------------------------------------------------------------
-
-    def heard(self, lines: list[Mapping[str, Any]]) -> None:
-        """Lines came: those that are sealed are opened, and none overtakes another."""
-        self._pin()
-        lines = [self.clean(line) for line in lines]
-        if not self._working and not self._lines and not any(self._concerns(line) for line in lines):
-            self.chat.take(lines)
-            return
-        self._lines.extend(lines)
-        self._work()
-
     def is_sealed(self, room: int) -> bool:
         """Whether nothing is said or heard in this room in clear: it is sealed, or was once."""
         place = self.chat.view.places.get(room)
         return (place is not None and place.sealed) or room in self.chat.view.sealed
 
-    def _pin(self) -> None:
+    def pin(self) -> None:
         """A room that is sealed stays so, whatever the server says later."""
         pinned = self.chat.view.sealed
         new = {place.id for place in self.chat.view.places.values() if place.sealed} - pinned
@@ -322,227 +290,6 @@ class Sealed:
             with self._keys.book.atomic():
                 self._keys.book.put(*SEALED, sorted(pinned))
 
-    def clean(self, line: Mapping[str, Any]) -> Mapping[str, Any]:
-        """A line of the server without what only this program may say of it. In a sealed room nothing is said in
-        clear: what comes so was put there by the server.
-        """
-        if "e2e" in line or "warn" in line:
-            line = {name: value for name, value in line.items() if name not in ("e2e", "warn")}
-        if line["ev"] not in ("say", "file") or not self.is_sealed(line.get("room_id", 0)):
-            return line
-        if line.get("sealed") is not None:
-            return {name: value for name, value in line.items() if name != "text"} if "text" in line else line
-        if line.get("text") is None and line.get("data") is None:
-            return line  # it is blank: too old, or of somebody who wanted it gone
-        from client.sealing import Warn
-
-        self._warn(Warn.FORGED, line)
-        fields = {name: value for name, value in line.items() if name not in ("text", "data")}
-        return {**fields, "ev": "say", "warn": Warn.FORGED.value}
-
-    def after(self, do: Callable[[], None]) -> None:
-        """Do it when all that came before is dealt with."""
-        if not self._working and not self._lines:
-            do()
-        else:
-            self._lines.append(do)
-            self._work()
-
-    def _concerns(self, line: Mapping[str, Any]) -> bool:
-        if self._keys is None:
-            return False
-        kind = line["ev"]
-        if (
-            kind in ("envelope", "keys", "link", "low")
-            or line.get("sealed") is not None
-            or line.get("proof") is not None
-        ):
-            return True
-        place = self.chat.view.places.get(line.get("room_id", 0))
-        return place is not None and place.sealed and place.kind == "group" and kind in SIGNED
-
-    def _work(self) -> None:
-        if not self._working:
-            self._working = True
-            self._run(self._all()).addBoth(lambda _: self._worked())
-
-    def _worked(self) -> None:
-        self._working = False
-        if self._lines and self.chat.inside:
-            self._work()
-
-    async def _all(self) -> None:
-        done: list[Mapping[str, Any]] = []
-        try:
-            while self._lines:
-                line = self._next()
-                if callable(line) or line["ev"] == "envelope":
-                    done, taken = [], done
-                    self.chat.take(taken)
-                if callable(line):
-                    line()
-                    continue
-                try:
-                    opened = await self._one(line)
-                except Lost:
-                    self._lines.clear()
-                    return
-                except Refused as refused:
-                    _log.info("{code} while opening {ev}", code=refused.code, ev=line["ev"])
-                    opened = line
-                if opened is not None:
-                    done.append(opened)
-        finally:
-            self.chat.take(done)
-
-    def _next(self) -> Mapping[str, Any] | Callable[[], None]:
-        """The next line; envelopes go before the events that they open."""
-        for number, line in enumerate(self._lines):
-            if callable(line):
-                break
-            if line["ev"] == "envelope":
-                del self._lines[number]
-                return line
-        return self._lines.popleft()
-
-    async def _one(self, line: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """A line as it is to be taken; None: it is no event of the log."""
-        kind = line["ev"]
-        if kind == "envelope":
-            await self._envelope(line)
-            return None
-        if kind == "low":
-            await self.stock(int(line["left"]))
-            return None
-        if kind == "link":
-            self.chat.people.asked(line)
-        elif kind == "keys":
-            await self.courier.learn(self.keys.account)
-            if self.unlinked and self.keys.listed:
-                self.chat.notice(sentences.LINKED)
-                self.resettle()
-        elif not self._concerns(line):
-            return line
-        elif line.get("seq", 0) <= self.chat.view.cursor:
-            return line  # it was here before
-        elif line.get("sealed") is not None:
-            await self._whose(line)
-            opened = await self.courier.event(line)
-            if opened.device and line["seq"] > (self.keys.book.get("bound", "seq") or 0):
-                self._closed[line["seq"]] = opened.device
-                self.chat.later("lost", LOST, self._ask_for_lost)
-            return self.opened(line, opened)
-        elif (warn := await self.courier.entry(line)) is not None:
-            self._warn(warn, line)
-            return {**line, "ev": "unsigned", "was": kind}
-        return line
-
-    async def _whose(self, line: Mapping[str, Any]) -> None:
-        """In a conversation of two: who the other one is, before anything of it is judged."""
-        number = line["room_id"]
-        place = self.chat.view.places.get(number)
-        if place is not None and place.kind == "direct" and self.keys.book.get("direct", str(number)) is None:
-            await self.courier.room(number)
-
-    async def _envelope(self, line: Mapping[str, Any]) -> None:
-        came = await self.courier.envelope(line)
-        self.chat.later("received", ACK, self._received)
-        if str(line["envelope"]).startswith("AA"):  # a first message: it has cost a one-time key
-            self.chat.later("stock", RESTOCK, lambda: self._do(self._restock()))
-        if came.warn is not None:
-            self._warn(came.warn, line)
-            self.chat.later("heal", 0.0, lambda: self._do(self.courier.tend()))
-        if came.seq is not None and (kept := self.chat.store.event(came.seq)) is not None and "warn" in kept:
-            fields = self.opened(kept, await self.courier.event(kept, late=True))
-            self.chat.store.amend(Held(came.seq, fields["room_id"], self.chat.view.weight(as_event(fields)), fields))
-            self.chat.late(fields)
-
-    def past(self, events: list[dict[str, Any]], then: Callable[[list[dict[str, Any]]], None]) -> None:
-        """Events from before, read from the server: those that this device has the keys of are opened first."""
-        events = [dict(self.clean(fields)) for fields in events]
-        if self._keys is None or all(fields.get("sealed") is None for fields in events):
-            then(events)
-        else:
-            self._run(self.opened_past(events)).addCallback(lambda found: then(events if found is None else found))
-
-    async def opened_past(self, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """These events, opened as far as they can be; all that is on its way here is taken first."""
-        try:
-            await self.settled()
-            await self._ask({"do": "ping", "token": ""})  # the envelopes that waited for this device are here then
-        except Refused:
-            pass  # it has no keys: what is sealed stays so
-        idle: Deferred[None] = Deferred()
-        self.after(lambda: idle.callback(None))
-        await idle
-        found = []
-        for fields in events:
-            kept = self.chat.store.event(fields["seq"]) if fields.get("sealed") is not None else fields
-            if kept is None and fields["seq"] > self.chat.view.cursor:
-                kept = fields  # it comes by itself
-            elif kept is None:
-                await self._whose(fields)
-                kept = self.opened(fields, await self.courier.event(fields, late=True))
-            found.append(kept)
-        return found
-
-    def _ask_for_lost(self) -> None:
-        """Messages whose envelopes have not come by now are asked for: each sender gives what was for this device."""
-        closed, self._closed = self._closed, {}
-        for seq, device in closed.items():
-            kept = self.chat.store.event(seq)
-            if kept is not None and kept.get("warn") == "waiting" and self.ready:
-                sealing = self.courier.sealing
-                sealing.lost(kept["by_id"], device, kept["room_id"], str(kept["mid"]), self.chat.now())
-        if closed:
-            self._do(self.courier.tend())
-
-    def _received(self) -> None:
-        """Tell the server which envelopes may go: their ratchets are on disk."""
-        if self.chat.inside and self.ready and (n := self.courier.sealing.received) > self._acked:
-            self._acked = n
-            self.chat.store.flush()
-            self.chat.link.call({"do": "received", "n": n}).addErrback(lambda _: None)
-
-    def opened(self, line: Mapping[str, Any], opened: Opened) -> dict[str, Any]:
-        """An event as it is kept: with what it says, or with why that is not shown."""
-        from client.sealing import Warn
-
-        fields = {name: value for name, value in line.items() if name != "warn"}
-        content, warn, _ = opened
-        if warn is Warn.CHANGED:
-            self.hold(line, content)
-            return {**fields, "warn": warn.value}
-        if content is None:
-            return {**fields, "warn": (warn or Warn.FORGED).value}
-        fields.pop("sealed", None)
-        if warn is not None:
-            self._warn(warn, line)
-        return told(line, content) | {"e2e": True}
-
-    def hold(self, line: Mapping[str, Any], content: Mapping[str, Any] | None) -> None:
-        """What somebody with a changed key said, until that key is accepted."""
-        book, name = self.keys.book, str(line["by_id"])
-        with book.atomic(durable=False):
-            book.put("held", name, [*(book.get("held", name) or ()), [line["seq"], content]])
-
-    def release(self, account: int) -> None:
-        """The key is accepted: what was held is shown."""
-        book, name = self.keys.book, str(account)
-        for seq, content in book.get("held", name) or ():
-            kept = self.chat.store.event(seq)
-            if kept is not None and content is not None:
-                fields = told(kept, content)
-                self.chat.store.amend(Held(seq, fields["room_id"], 1, fields))
-                self.chat.late(fields)
-        with book.atomic():
-            book.put("held", name, None)
-
-    def _warn(self, warn: Warn, line: Mapping[str, Any]) -> None:
-        place = self.chat.view.places.get(line.get("room_id") or 0)
-        text = sentences.warned(warn, str(line.get("by") or ""), "" if place is None else place.name)
-        self.chat.notice(text, style="class:error")
-
     # -- out ----------------------------------------------------------------------------------------------------------
 
     def send(self, entry: Entry, wire: dict[str, Any]) -> Deferred[dict[str, Any]]:
@@ -550,7 +297,7 @@ class Sealed:
         if self._keys is None or not self.supported:
             return self.chat.link.call(wire)
         if entry.do == "say":
-            self._pin()
+            self.pin()
             number = wire["room"]
             if not isinstance(number, int) or not self.is_sealed(number):
                 return self.chat.link.call(wire)
@@ -601,14 +348,14 @@ class Sealed:
         @raise Refused: no such person, or one without keys with whom nothing is open.
         """
         user = user.removeprefix("@")
-        answer = await self._ask({"do": "manifests", "people": [user]})
+        answer = await self.ask({"do": "manifests", "people": [user]})
         known: int | None = self.keys.book.get("account", user.lower())
         if not answer["manifests"] and known is not None and self.keys.person(known) is not None:
             # Whose keys were seen once is not written to in clear because the server hides them.
             self._tell_once(("hidden", known), sentences.HIDDEN.format(name=user))
             answer = {"manifests": [{"account": known, "name": user}]}
         elif not answer["manifests"]:
-            await self._ask({"do": "whois", "user": user})  # is there such a person?
+            await self.ask({"do": "whois", "user": user})  # is there such a person?
             if any(place.name == f"@{user.lower()}" and not place.sealed for place in self.chat.view.places.values()):
                 return 0
             raise Refused({"code": "NO_KEYS", "text": sentences.NO_KEYS.format(name=user)})
@@ -618,7 +365,7 @@ class Sealed:
         number: int | None = self.keys.book.get("dm", str(account))
         if number is None or number not in self.chat.view.places:
             await self.settled()
-            made = await self._ask({"do": "dm", "user": account, "sealed": True})
+            made = await self.ask({"do": "dm", "user": account, "sealed": True})
             number = int(made["room_id"])
             with self.keys.book.atomic():
                 self.keys.book.put("dm", str(account), number)
@@ -635,20 +382,3 @@ class Sealed:
 def content_of(text: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     """What a message says, as it is sealed."""
     return {"text": text, **{name: fields[name] for name in ("how",) if name in fields}}
-
-
-def told(line: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:
-    """An event with what its sealed message says; one that brings a file reads as that of an open room."""
-    fields = {name: value for name, value in line.items() if name not in ("warn", "sealed")}
-    if "file" in content:
-        from client.crypto import encoding, message
-        from client.files import sealed
-
-        _, header = message.from_wire(encoding.data(line["sealed"]))
-        found = sealed.opened(fields, content, header.room)
-        if found is not None:
-            return found
-    fields["text"] = str(content.get("text", ""))
-    if isinstance(how := content.get("how"), str):
-        fields["data"] = {"how": how}
-    return fields

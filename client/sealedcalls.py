@@ -233,7 +233,7 @@ class SealedCalls:
         """A page of the server's, with what is opened here; a text of the server's own is none of the room's."""
         answer = await self._ask(wire)
         about = {"ev": "say", "room": answer["room"], "room_id": answer["room_id"]}
-        events = await self.chat.sealed.opened_past([{**about, **line} for line in answer["lines"]])
+        events = await self.chat.opening.opened_past([{**about, **line} for line in answer["lines"]])
         lines = []
         for line, event in zip(answer["lines"], events, strict=True):
             opened = (line.get("sealed") is not None and event.get("text") is not None) or "warn" in event

@@ -1,0 +1,302 @@
+"""What comes in for one chat, opened: lines of the server, what waits for an envelope, pages of the past.
+
+The rule: lines that cannot be judged without asking the server something hold up those behind them, so what is shown
+keeps the log's order; nothing else waits. What is found to be wrong is told, and not shown as if it were right.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from client import sentences
+from client.answers import Lost, Refused
+from client.store import Held
+from client.view import as_event
+
+if TYPE_CHECKING:
+    from client.chat import Chat
+    from client.sealing import Opened, Warn
+
+RESTOCK: Final = 5.0
+"""Seconds after a first message until it is looked how many one-time keys are left."""
+LOST: Final = 15.0
+"""Seconds until a message is asked for whose envelope has not come."""
+ACK: Final = 1.0
+"""Seconds between two words to the server about envelopes that may go."""
+SIGNED: Final = frozenset(
+    ("created", "joined", "left", "closed", "removed", "banned", "unbanned", "promoted", "demoted", "transferred",
+     "renamed", "door")
+)  # fmt: skip
+"""Events of a sealed group that must carry the entry which its actor has signed."""
+_log: Final = Logger()
+
+
+class Opening:
+    """Opens what one chat hears."""
+
+    def __init__(self, chat: Chat) -> None:
+        self.chat = chat
+        self.sealed = chat.sealed
+        self._lines: deque[Mapping[str, Any] | Callable[[], None]] = deque()
+        self._working = False
+        self._closed: dict[int, bytes] = {}
+        self._acked = 0
+
+    def cut(self) -> None:
+        """The connection has ended: what was not opened comes again."""
+        self._lines.clear()
+
+    def heard(self, lines: list[Mapping[str, Any]]) -> None:
+        """Lines came: those that are sealed are opened, and none overtakes another."""
+        self.sealed.pin()
+        lines = [self.clean(line) for line in lines]
+        if not self._working and not self._lines and not any(self._concerns(line) for line in lines):
+            self.chat.take(lines)
+            return
+        self._lines.extend(lines)
+        self._work()
+
+    def clean(self, line: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A line of the server without what only this program may say of it. In a sealed room nothing is said in
+        clear: what comes so was put there by the server.
+        """
+        if "e2e" in line or "warn" in line:
+            line = {name: value for name, value in line.items() if name not in ("e2e", "warn")}
+        if line["ev"] not in ("say", "file") or not self.sealed.is_sealed(line.get("room_id", 0)):
+            return line
+        if line.get("sealed") is not None:
+            return {name: value for name, value in line.items() if name != "text"} if "text" in line else line
+        if line.get("text") is None and line.get("data") is None:
+            return line  # it is blank: too old, or of somebody who wanted it gone
+        from client.sealing import Warn
+
+        self._warn(Warn.FORGED, line)
+        fields = {name: value for name, value in line.items() if name not in ("text", "data")}
+        return {**fields, "ev": "say", "warn": Warn.FORGED.value}
+
+    def after(self, do: Callable[[], None]) -> None:
+        """Do it when all that came before is dealt with."""
+        if not self._working and not self._lines:
+            do()
+        else:
+            self._lines.append(do)
+            self._work()
+
+    def _concerns(self, line: Mapping[str, Any]) -> bool:
+        if not self.sealed.known:
+            return False
+        kind = line["ev"]
+        if (
+            kind in ("envelope", "keys", "link", "low")
+            or line.get("sealed") is not None
+            or line.get("proof") is not None
+        ):
+            return True
+        place = self.chat.view.places.get(line.get("room_id", 0))
+        return place is not None and place.sealed and place.kind == "group" and kind in SIGNED
+
+    def _work(self) -> None:
+        if not self._working:
+            self._working = True
+            self.sealed.run(self._all()).addBoth(lambda _: self._worked())
+
+    def _worked(self) -> None:
+        self._working = False
+        if self._lines and self.chat.inside:
+            self._work()
+
+    async def _all(self) -> None:
+        done: list[Mapping[str, Any]] = []
+        try:
+            while self._lines:
+                line = self._next()
+                if callable(line) or line["ev"] == "envelope":
+                    done, taken = [], done
+                    self.chat.take(taken)
+                if callable(line):
+                    line()
+                    continue
+                try:
+                    opened = await self._one(line)
+                except Lost:
+                    self._lines.clear()
+                    return
+                except Refused as refused:
+                    _log.info("{code} while opening {ev}", code=refused.code, ev=line["ev"])
+                    opened = line
+                if opened is not None:
+                    done.append(opened)
+        finally:
+            self.chat.take(done)
+
+    def _next(self) -> Mapping[str, Any] | Callable[[], None]:
+        """The next line; envelopes go before the events that they open."""
+        for number, line in enumerate(self._lines):
+            if callable(line):
+                break
+            if line["ev"] == "envelope":
+                del self._lines[number]
+                return line
+        return self._lines.popleft()
+
+    async def _one(self, line: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """A line as it is to be taken; None: it is no event of the log."""
+        kind = line["ev"]
+        if kind == "envelope":
+            await self._envelope(line)
+            return None
+        if kind == "low":
+            await self.sealed.stock(int(line["left"]))
+            return None
+        if kind == "link":
+            self.chat.people.asked(line)
+        elif kind == "keys":
+            await self.sealed.courier.learn(self.sealed.keys.account)
+            if self.sealed.unlinked and self.sealed.keys.listed:
+                self.chat.notice(sentences.LINKED)
+                self.sealed.resettle()
+        elif not self._concerns(line):
+            return line
+        elif line.get("seq", 0) <= self.chat.view.cursor:
+            return line  # it was here before
+        elif line.get("sealed") is not None:
+            await self._whose(line)
+            opened = await self.sealed.courier.event(line)
+            if opened.device and line["seq"] > (self.sealed.keys.book.get("bound", "seq") or 0):
+                self._closed[line["seq"]] = opened.device
+                self.chat.later("lost", LOST, self._ask_for_lost)
+            return self.opened(line, opened)
+        elif (warn := await self.sealed.courier.entry(line)) is not None:
+            self._warn(warn, line)
+            return {**line, "ev": "unsigned", "was": kind}
+        return line
+
+    async def _whose(self, line: Mapping[str, Any]) -> None:
+        """In a conversation of two: who the other one is, before anything of it is judged."""
+        number = line["room_id"]
+        place = self.chat.view.places.get(number)
+        if place is not None and place.kind == "direct" and self.sealed.keys.book.get("direct", str(number)) is None:
+            await self.sealed.courier.room(number)
+
+    async def _envelope(self, line: Mapping[str, Any]) -> None:
+        came = await self.sealed.courier.envelope(line)
+        self.chat.later("received", ACK, self._received)
+        if str(line["envelope"]).startswith("AA"):  # a first message: it has cost a one-time key
+            self.chat.later("stock", RESTOCK, lambda: self.sealed.do(self.sealed.restock()))
+        if came.warn is not None:
+            self._warn(came.warn, line)
+            self.chat.later("heal", 0.0, lambda: self.sealed.do(self.sealed.courier.tend()))
+        if came.seq is not None and (kept := self.chat.store.event(came.seq)) is not None and "warn" in kept:
+            fields = self.opened(kept, await self.sealed.courier.event(kept, late=True))
+            self.chat.store.amend(Held(came.seq, fields["room_id"], self.chat.view.weight(as_event(fields)), fields))
+            self.chat.late(fields)
+
+    def past(self, events: list[dict[str, Any]], then: Callable[[list[dict[str, Any]]], None]) -> None:
+        """Events from before, read from the server: those that this device has the keys of are opened first."""
+        events = [dict(self.clean(fields)) for fields in events]
+        if not self.sealed.known or all(fields.get("sealed") is None for fields in events):
+            then(events)
+        else:
+            self.sealed.run(self.opened_past(events)).addCallback(
+                lambda found: then(events if found is None else found)
+            )
+
+    async def opened_past(self, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """These events, opened as far as they can be; all that is on its way here is taken first."""
+        try:
+            await self.sealed.settled()
+            await self.sealed.ask({"do": "ping", "token": ""})  # what waited for this device is here then
+        except Refused:
+            pass  # it has no keys: what is sealed stays so
+        idle: Deferred[None] = Deferred()
+        self.after(lambda: idle.callback(None))
+        await idle
+        found = []
+        for fields in events:
+            kept = self.chat.store.event(fields["seq"]) if fields.get("sealed") is not None else fields
+            if kept is None and fields["seq"] > self.chat.view.cursor:
+                kept = fields  # it comes by itself
+            elif kept is None:
+                await self._whose(fields)
+                kept = self.opened(fields, await self.sealed.courier.event(fields, late=True))
+            found.append(kept)
+        return found
+
+    def _ask_for_lost(self) -> None:
+        """Messages whose envelopes have not come by now are asked for: each sender gives what was for this device."""
+        closed, self._closed = self._closed, {}
+        for seq, device in closed.items():
+            kept = self.chat.store.event(seq)
+            if kept is not None and kept.get("warn") == "waiting" and self.sealed.ready:
+                sealing = self.sealed.courier.sealing
+                sealing.lost(kept["by_id"], device, kept["room_id"], str(kept["mid"]), self.chat.now())
+        if closed:
+            self.sealed.do(self.sealed.courier.tend())
+
+    def _received(self) -> None:
+        """Tell the server which envelopes may go: their ratchets are on disk."""
+        if self.chat.inside and self.sealed.ready and (n := self.sealed.courier.sealing.received) > self._acked:
+            self._acked = n
+            self.chat.store.flush()
+            self.chat.link.call({"do": "received", "n": n}).addErrback(lambda _: None)
+
+    def opened(self, line: Mapping[str, Any], opened: Opened) -> dict[str, Any]:
+        """An event as it is kept: with what it says, or with why that is not shown."""
+        from client.sealing import Warn
+
+        fields = {name: value for name, value in line.items() if name != "warn"}
+        content, warn, _ = opened
+        if warn is Warn.CHANGED:
+            self.hold(line, content)
+            return {**fields, "warn": warn.value}
+        if content is None:
+            return {**fields, "warn": (warn or Warn.FORGED).value}
+        fields.pop("sealed", None)
+        if warn is not None:
+            self._warn(warn, line)
+        return told(line, content) | {"e2e": True}
+
+    def hold(self, line: Mapping[str, Any], content: Mapping[str, Any] | None) -> None:
+        """What somebody with a changed key said, until that key is accepted."""
+        book, name = self.sealed.keys.book, str(line["by_id"])
+        with book.atomic(durable=False):
+            book.put("held", name, [*(book.get("held", name) or ()), [line["seq"], content]])
+
+    def release(self, account: int) -> None:
+        """The key is accepted: what was held is shown."""
+        book, name = self.sealed.keys.book, str(account)
+        for seq, content in book.get("held", name) or ():
+            kept = self.chat.store.event(seq)
+            if kept is not None and content is not None:
+                fields = told(kept, content)
+                self.chat.store.amend(Held(seq, fields["room_id"], 1, fields))
+                self.chat.late(fields)
+        with book.atomic():
+            book.put("held", name, None)
+
+    def _warn(self, warn: Warn, line: Mapping[str, Any]) -> None:
+        place = self.chat.view.places.get(line.get("room_id") or 0)
+        text = sentences.warned(warn, str(line.get("by") or ""), "" if place is None else place.name)
+        self.chat.notice(text, style="class:error")
+
+
+def told(line: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:
+    """An event with what its sealed message says; one that brings a file reads as that of an open room."""
+    fields = {name: value for name, value in line.items() if name not in ("warn", "sealed")}
+    if "file" in content:
+        from client.crypto import encoding, message
+        from client.files import sealed
+
+        _, header = message.from_wire(encoding.data(line["sealed"]))
+        found = sealed.opened(fields, content, header.room)
+        if found is not None:
+            return found
+    fields["text"] = str(content.get("text", ""))
+    if isinstance(how := content.get("how"), str):
+        fields["data"] = {"how": how}
+    return fields
