@@ -16,7 +16,7 @@ from chatd.blobs import Blobs, Superseded, check_blobs
 from chatd.errors import Refusal
 from chatd.store.files import Stored
 from chatd.wire import rawline
-from tests.files.world import files_of_at_most, sha
+from tests.files.world import BRIM, full_disk, sha, up_to_the_brim
 
 
 class BlobTests(SynchronousTestCase):
@@ -95,8 +95,10 @@ class BlobTests(SynchronousTestCase):
         fuller = Blobs(self.blobs.folder, durable=False, reserve=50, free=lambda folder: 59)
         self.assertEqual(self.assertRaises(Refusal, fuller.claim, 1, "b", 50).code, "DISK_FULL")
         self.assertEqual([path.stat().st_size for _, path in full.found()], [40])
-        part = self.blobs.claim(1, "c", 2_000_000)
-        with files_of_at_most(100_000):
+        full.drop([1])
+        up_to_the_brim(self.blobs, 1)
+        part = self.blobs.claim(1, "c", BRIM + 200_000)
+        with full_disk():
             self.assertEqual(self.assertRaises(Refusal, part.write, [b"y" * 200_000]).code, "DISK_FULL")
         part.close()
         self.assertEqual(full.found(), [])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from chatd.blobs import check_blobs
 from chatd.store.files import Stored
-from tests.files.world import DATA, MID, Base, files_of_at_most, sha
+from tests.files.world import BRIM, DATA, MID, Base, full_disk, sha, up_to_the_brim
 from tests.memory import Client, Server, instances
 
 
@@ -114,10 +114,12 @@ class TransferTests(Base):
 
     def test_a_full_disk(self) -> None:
         """A full disk is said to be one, nothing is left half, and chat goes on; with room again it works."""
-        raw = self.raw(self.begin(mid=MID)["ok"]["ticket"])
-        raw.send(DATA[:1_000])
-        with files_of_at_most(100_000):
-            raw.send(DATA[1_000:])
+        ticket = self.begin(size=BRIM + 1_000)["ok"]["ticket"]
+        up_to_the_brim(self.server.blobs, 1)
+        raw = self.raw(ticket)
+        self.assertEqual(raw.objects(), [{"ok": {"start": BRIM, "size": BRIM + 1_000}}])
+        with full_disk():
+            raw.send(DATA[:1_000])
         self.assertEqual(raw.objects()[-1]["error"]["code"], "DISK_FULL")
         self.assertEqual(self.server.blobs.found(), [])
         self.server.blobs._free = lambda folder: 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import resource
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from chatd.blobs import check_blobs
+from chatd.blobs import Blobs, check_blobs
 from chatd.store.files import Stored
 from tests.memory import Client, Server, settings
 
@@ -90,15 +91,26 @@ class Base(SynchronousTestCase):
         )
 
 
+BRIM = 1 << 30
+"""Bytes past which no file can grow of a `full_disk`: more than any log or database of the tests has."""
+
+
 @contextmanager
-def files_of_at_most(size: int) -> Iterator[None]:
-    """No file of this process grows past so many bytes meanwhile: as on a disk that is full."""
+def full_disk() -> Iterator[None]:
+    """No file of this process grows past `BRIM` meanwhile: as on a disk that is full."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (BRIM, before[1]))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def up_to_the_brim(blobs: Blobs, file: int) -> None:
+    """So much of this file has come that the next byte is one too many (there are holes in it)."""
+    path = blobs.folder / "new" / f"{file}.before"
+    path.touch()
+    os.truncate(path, BRIM)
 
 
 def ticket_in(lines: list[str]) -> str:
