@@ -160,7 +160,7 @@ class ClientTestCase(LiveTestCase):
             path.chmod(0o755)
         environment = {"PATH": f"{path.parent.resolve()}:{os.environ.get('PATH', os.defpath)}"} | environment
         program = self.run_program("/bin/bash", "-c", text, **environment)
-        return await program.end(60), program.lines
+        return await program.end(150), program.lines
 
     async def terminal(self, *words: str, columns: int = 80, rows: int = 24, **environment: str) -> Terminal:
         """`chat` in a terminal."""

@@ -37,6 +37,8 @@ def put(port: int, ticket: str, body: bytes) -> bytes:
 class FilesTestCase(ClientTestCase):
     """What these tests share."""
 
+    timeout = 300
+
     async def with_open_room(self, name: str, port: int) -> None:
         """A profile of this name, whose #ops the server can read, and anybody may enter."""
         await self.registered(name, port)
@@ -87,8 +89,6 @@ class FilesTestCase(ClientTestCase):
 class CutTests(FilesTestCase):
     """Connections that end."""
 
-    timeout = 300
-
     async def test_twenty_cuts(self) -> None:
         """Up and down through twenty cuts each: the same hash, each byte carried about once, nothing left behind."""
         server = await self.server()
@@ -96,7 +96,7 @@ class CutTests(FilesTestCase):
         relay = self.relay(server.port, [luck.randrange(50_000, 500_000) for _ in range(20)])
         await self.with_open_room("bob", relay.port)
         path, digest = self.file("trip.bin", 12_000_000)
-        code, printed = await self.script(f"chat --profile bob send --file '{path}' '#ops' caption")
+        code, printed = await self.script(f"chat --profile bob send --wait 60 --file '{path}' '#ops' caption")
         self.assertEqual((code, printed), (0, []))
         self.assertEqual(relay.cuts, 20)
         starts = relay.starts
@@ -106,7 +106,7 @@ class CutTests(FilesTestCase):
         relay.cuts, relay.starts, relay.carried = 0, [], 0
         relay.after = iter([luck.randrange(50_000, 500_000) for _ in range(20)])
         folder = self.room()
-        code, printed = await self.script(f"chat --profile bob get 1 '{folder}'")
+        code, printed = await self.script(f"chat --profile bob get 1 '{folder}' --wait 60")
         self.assertEqual((code, printed), (0, [str(folder / "trip.bin")]))
         self.assertEqual((relay.cuts, len(relay.starts)), (20, 21))
         self.assertEqual(self.hash_of(folder / "trip.bin"), digest)
@@ -212,11 +212,13 @@ class NameTests(FilesTestCase):
             cd '{self.folder.resolve()}'
             printf '%s\\n' '/send nothing.txt' '/send /tmp' '/send /dev/zero' '/image broken.png x' '/image' '' \\
                 '/get 99' '/get' '/cancel' '/get 99 /nowhere' | chat --profile bob --plain
-            chat --profile bob send --file nothing.txt '#ops'; echo "code $?"
-            chat --profile bob send --file broken.png '#nowhere'; echo "code $?"
+            chat --profile bob send --wait 60 --file nothing.txt '#ops'; echo "code $?"
+            chat --profile bob send --wait 60 --file broken.png '#nowhere'; echo "code $?"
             chat --profile bob get 99; echo "code $?"
-            head -c 2000000 /dev/zero > large.bin; chat --profile bob send --file large.bin '#ops'; echo "code $?"
-            head -c 900000 /dev/zero > fits.bin; chat --profile bob send --file fits.bin '#ops'; echo "code $?"
+            head -c 2000000 /dev/zero > large.bin
+            chat --profile bob send --wait 60 --file large.bin '#ops'; echo "code $?"
+            head -c 900000 /dev/zero > fits.bin
+            chat --profile bob send --wait 60 --file fits.bin '#ops'; echo "code $?"
             mkdir empty; (ulimit -f 500; chat --profile bob get 1 empty; echo "code $?"); ls -A empty
             """
         )
@@ -271,13 +273,15 @@ class SealedTests(FilesTestCase):
         path = self.folder / f"{canary}.bin"
         body = luck.randbytes(3_000_000) + canary.encode() * 2_000
         path.write_bytes(body)
-        code, printed = await self.script(f"chat --profile bob send --file '{path.resolve()}' @alice {canary}")
+        code, printed = await self.script(
+            f"chat --profile bob send --wait 60 --file '{path.resolve()}' @alice {canary}"
+        )
         self.assertEqual((code, printed), (0, []))
         self.assertGreater(relay.cuts, 2)
         folder = self.room()
         relay.after = iter([200_000, 700_000])
-        code, printed = await self.script(f"chat --profile alice get 1 '{folder}'")
-        self.assertEqual(printed[0], str(folder / path.name), printed)
+        code, printed = await self.script(f"chat --profile alice get 1 '{folder}' --wait 60")
+        self.assertEqual((code, printed), (0, [str(folder / path.name)]))
         self.assertEqual((folder / path.name).read_bytes(), body)
         self.assertEqual(os.listdir(folder), [path.name])
         kept = [each for each in self.data.rglob("*") if each.is_file()]
@@ -313,7 +317,7 @@ class SealedTests(FilesTestCase):
             program = self.chat(*words)
             self.assertEqual(await program.end(60), 0, program.told())
             self.assertEqual(relay.starts[0] == 0, lost)
-            code, printed = await self.script(f"chat --profile alice get {number + lost} '{folder}'")
+            code, printed = await self.script(f"chat --profile alice get {number + lost} '{folder}' --wait 60")
             self.assertEqual(code, 0, printed)
             self.assertEqual(self.hash_of(folder / path.name), digest)
 
@@ -323,7 +327,7 @@ class SealedTests(FilesTestCase):
         await self.pair(server.port)
         for name in ("one.bin", "two.bin"):
             path, _ = self.file(name, 300_000 + len(name) * (name == "two.bin"))
-            code, printed = await self.script(f"chat --profile bob send --file '{path}' @alice")
+            code, printed = await self.script(f"chat --profile bob send --wait 60 --file '{path}' @alice")
             self.assertEqual(code, 0, printed)
         blobs = sorted(each for each in (self.data / "blobs").rglob("*") if each.is_file() and each.stat().st_size)
         self.assertEqual(len(blobs), 2)
@@ -336,7 +340,7 @@ class SealedTests(FilesTestCase):
             self.assertIn(code, (4, 7), printed)
             self.assertEqual(os.listdir(folder), [])
         blobs[0].write_bytes(one)
-        code, printed = await self.script(f"chat --profile alice get 1 '{folder}'")
+        code, printed = await self.script(f"chat --profile alice get 1 '{folder}' --wait 60")
         self.assertEqual((code, printed), (0, [str(folder / "one.bin")]))
 
 
@@ -427,7 +431,7 @@ class ScreenTests(FilesTestCase):
         with path.open("wb") as file:
             file.truncate(101_000_000)
         code, printed = await self.script(
-            f"""chat --profile bob send --file '{path.resolve()}' '#ops' && cd '{self.room()}' &&
+            f"""chat --profile bob send --wait 60 --file '{path.resolve()}' '#ops' && cd '{self.room()}' &&
             printf '%s\\n' '/get 1' n | chat --profile bob --plain && ls -A"""
         )
         self.assertEqual(code, 0, printed)
@@ -444,11 +448,11 @@ class ScreenTests(FilesTestCase):
         await bob.letters("f")
         await bob.shows("paste-", ".txt 13 bytes sent to #ops (file 1)")
         folder = self.room()
-        code, printed = await self.script(f"chat --profile bob get 1 '{folder}'")
+        code, printed = await self.script(f"chat --profile bob get 1 '{folder}' --wait 60")
         self.assertEqual(code, 6, printed)
         await bob.type("/quit")
         await bob.shows("Bye.")
-        code, printed = await self.script(f"chat --profile bob get 1 '{folder}'")
+        code, printed = await self.script(f"chat --profile bob get 1 '{folder}' --wait 60")
         self.assertEqual(code, 0, printed)
         self.assertEqual(Path(printed[0]).read_text(), "one\ntwo\nthree")
         self.assertEqual(list((self.folder / "chats" / "bob").glob("files/*")), [])
