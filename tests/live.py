@@ -384,6 +384,9 @@ class JsonClient(Client):
         self._answers: dict[int, Deferred[dict[str, Any]]] = {}
 
     def heard_line(self, line: bytes) -> None:
+        if line[:1] != b"{":  # who is late is shown the door first, as a person is: docs/protocol.md, 1
+            super().heard_line(line)
+            return
         fields = json.loads(line)
         if "ev" in fields:
             self.events.append(fields)
