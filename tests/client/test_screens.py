@@ -128,7 +128,13 @@ class LookTests(ScreensTestCase):
         bob, _ = await self.everyday()
         await bob.type("/theme classic")
         await bob.shows(" - - - online - - - -")
-        self.assertRegex((await bob.screen(raw=True)).splitlines()[-1], r"\x1b\[[0-9;]*38;5;196m.* - - - online")
+
+        async def red() -> bool:
+            """Whether the last row is dashed, and red."""
+            last = (await bob.screen(raw=True)).splitlines()[-1:]
+            return bool(last and re.search(r"\x1b\[[0-9;]*38;5;196m.* - - - online", last[0]))
+
+        await self.eventually(red, "a red line below")
         await bob.type("/quit")
         await bob.shows("Bye.")
         again = await self.terminal("--profile", "bob")
