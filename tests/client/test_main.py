@@ -185,7 +185,7 @@ face._message(), face._status()
 print(*sorted({"twisted", "vodozemac", "PIL", "OpenSSL", "cryptography", "automat", "segno"} & set(sys.modules)))
 """
         done = subprocess.run(
-            [sys.executable, "-c", told, self.mktemp()],
+            [sys.executable, "-c", told, str(Path(self.mktemp()).resolve())],
             capture_output=True,
             text=True,
             cwd=ROOT,
