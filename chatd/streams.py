@@ -7,7 +7,6 @@ comes on those that they have opened.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +18,8 @@ from twisted.logger import Logger
 from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
 from zope.interface import implementer
+
+from chatd.sockets import reachable
 
 Frame = Mapping[str, Any]
 MOST: Final = 1 << 20
@@ -125,14 +126,13 @@ class Streams:
         self._path.unlink(missing_ok=True)
         factory = Factory.forProtocol(lambda: _In(self._heard))
         factory.noisy = False
-        self._port = self._reactor.listenUNIX(os.fspath(self._path), factory, mode=0o600)
+        self._port = self._reactor.listenUNIX(reachable(self._path), factory, mode=0o600)
         self.find()
 
     def find(self) -> None:
         """Open a stream to each other instance that has none; those of the dead refuse, and are tried again."""
-        mine = os.fspath(self._path)
-        for path in map(os.fspath, self._run.glob("node-*.stream")):
-            if path != mine and path not in self._out:
+        for path in (reachable(path) for path in self._run.glob("node-*.stream") if path != self._path):
+            if path not in self._out:
                 self._out[path] = None
                 self._reactor.connectUNIX(path, _Dial(self, path), timeout=3)
 

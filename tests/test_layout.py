@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "routing": {"model"},
     "letterbox": {"errors", "model", "store"},
     "feed": {"errors", "meter", "model", "routing", "store", "letterbox"},
-    "streams": set(),
+    "streams": {"sockets"},
     "watching": {"errors", "model", "limits", "routing", "feed", "store", "streams"},
     "instance": {"crowd", "errors", "command", "feed", "store", "wire", "watching"},
     "interview": {"errors", "model", "wire"},

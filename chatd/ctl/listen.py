@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import orjson
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.protocols.basic import LineOnlyReceiver
@@ -86,6 +86,7 @@ class _Caller(LineOnlyReceiver):
     def __init__(self, control: Control) -> None:
         self._control = control
         self._by = ""
+        self._answered: Deferred[None] = succeed(None)
 
     def connectionMade(self) -> None:
         """Who is it?"""
@@ -97,24 +98,26 @@ class _Caller(LineOnlyReceiver):
         self._by = user_name(user)
 
     def lineReceived(self, line: bytes) -> None:
-        """Do what is asked, and answer."""
+        """Do what is asked, once what was asked before is answered."""
+        self._answered = self._answered.addCallback(lambda _: self._do(line)).addBoth(self._answer)
+
+    def _do(self, line: bytes) -> Deferred[Any]:
+        """What comes of it.
+
+        @raise Refusal: BAD_LINE.
+        """
         try:
             asked = orjson.loads(line)
             name, args = str(asked["act"]), dict(asked.get("args") or {})
         except (ValueError, KeyError, TypeError):
-            self._answer(Failure(Refusal("BAD_LINE")))
-            return
+            raise Refusal("BAD_LINE") from None
         entry = ACTS.get(name)
         db = self._control.db
-        done: Deferred[Any]
         if name == "node":
-            done = Deferred()
-            done.callback(self._control.facts())
-        elif entry is not None and entry.writes:
-            done = db.write(lambda tx: perform(tx, name, args)).addCallback(self._told, name)
-        else:
-            done = db.read(lambda tx: perform(tx, name, args))
-        done.addBoth(self._answer)
+            return succeed(self._control.facts())
+        if entry is not None and entry.writes:
+            return db.write(lambda tx: perform(tx, name, args)).addCallback(self._told, name)
+        return db.read(lambda tx: perform(tx, name, args))
 
     def _told(self, result: dict[str, Any], name: str) -> dict[str, Any]:
         self._control.audit.admin(*told(name, result), self._by)

@@ -322,6 +322,31 @@ def storms(table: Table) -> None:
         )
 
 
+BESIDES: dict[str, tuple[str, list[str]]] = {
+    "files": ("Files", ["files.py"]),
+    "sealed": ("Sealed messages", ["sealed.py"]),
+    "crypto": ("What encryption costs a client", ["-m", "tests.bench.crypto"]),
+    "sealedfiles": ("Sealed files", ["sealed_files.py", "--mb", "300"]),
+    "abuse": ("Under attack", ["abuse.py"]),
+    "upkeep": ("Upkeep", ["upkeep.py"]),
+}
+"""Programs of their own: what each prints is shown as it is."""
+
+
+def beside(table: Table, heading: str, command: list[str]) -> None:
+    """What another program of this folder prints, in its own words."""
+    here = Path(__file__).resolve().parent
+    words = [str(here / word) if word.endswith(".py") else word for word in command]
+    with table.trying(heading):
+        run = subprocess.run(
+            [sys.executable, *words], cwd=here.parent.parent, capture_output=True, text=True, check=False
+        )
+        if run.returncode:
+            raise Missing(run.stderr.strip() or f"ended with {run.returncode}")
+        table.heading(heading, f"`{' '.join(command)}`:")
+        table.say("```", *run.stdout.rstrip().splitlines(), "```")
+
+
 SECTIONS: dict[str, Callable[[Table], None]] = {
     "speed": speed,
     "members": members,
@@ -330,6 +355,7 @@ SECTIONS: dict[str, Callable[[Table], None]] = {
     "instances": instances,
     "disk": disk,
     "storms": storms,
+    **{name: partial(beside, heading=heading, command=command) for name, (heading, command) in BESIDES.items()},
 }
 
 
@@ -390,7 +416,7 @@ def main() -> None:
         with table.trying("chatd"):
             prepare(table.data, plan.events)
         for section in args.only.split(","):
-            if section == "speed" or table.data.exists():
+            if section == "speed" or section in BESIDES or table.data.exists():
                 SECTIONS[section](table)
     if table.skipped:
         table.heading("Not measured", "\n".join(f"- {line}" for line in table.skipped))
