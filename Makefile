@@ -9,10 +9,11 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 # twistd in the foreground keeps no pid file, so that two can run from one folder.
 TWISTD := $(BIN)/twistd -n --pidfile=
-# Warnings are errors, except those with which Twisted uses pyOpenSSL. `-W` takes whole module names only.
-WARNINGS := -W error \
-	-W ignore::DeprecationWarning:twisted.internet._sslverify \
-	-W ignore::DeprecationWarning:OpenSSL.SSL
+# Warnings are errors, except those with which Twisted uses pyOpenSSL. By the environment, which trial's workers inherit;
+# tests/__init__.py keeps it from the programs that tests start.
+WARNINGS := error,ignore::DeprecationWarning:twisted.internet._sslverify,ignore::DeprecationWarning:OpenSSL.SSL
+# How many tests run at once: many of them wait for programs of their own.
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
 .PHONY: run install test lint types check bench soak cluster cluster-stop clean
 .DEFAULT_GOAL := run
@@ -35,7 +36,7 @@ $(INSTALLED): setup.cfg pyproject.toml
 	@touch $@
 
 test: $(INSTALLED)
-	$(BIN)/python $(WARNINGS) -m twisted.trial $(TRIAL) tests
+	PYTHONWARNINGS='$(WARNINGS)' $(BIN)/python -m twisted.trial --jobs $(JOBS) $(TRIAL) tests
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check

@@ -363,8 +363,7 @@ class PassedThroughTests(TlsTestCase):
         """etc/haproxy.cfg with its line for that: the node's own certificate is seen, and the person's own address."""
         haproxy = needs("haproxy")
         port = free_ports(2)
-        control = self.folder / "h.sock"
-        text = cluster.configuration(cluster.template(), HOST, port, 1, control.absolute())
+        text = cluster.configuration(cluster.template(), HOST, port, 1, Path("h.sock"))
         text, count = re.subn("(?m)^    #(default-server check-ssl verify none)$", r"    \1", text)
         self.assertEqual(count, 1)
         file = self.folder / "haproxy.cfg"
@@ -373,7 +372,7 @@ class PassedThroughTests(TlsTestCase):
         node = self.twistd("chatd", "--data", os.fspath(self.data), "--listen", listen, "--node", "1")
         pin = await self.pin(node)
         await node.prints("^chatd ready on ")
-        self.run_program(haproxy, "-db", "-f", os.fspath(file))
+        self.run_program(haproxy, "-db", "-C", os.fspath(self.folder.absolute()), "-f", file.name)
 
         async def served() -> TlsClient | None:
             try:
