@@ -5,19 +5,18 @@ The rule: nothing slow happens inside a transaction, and no session waits for an
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any, Final
 
 from chatd import command
 from chatd.command import Slow
+from chatd.crowd import network
 from chatd.errors import Refusal
 from chatd.model import Ask, Call, Reply
 from chatd.store import ReadTx, Tx
 
 if TYPE_CHECKING:
     from chatd.session import Session
-
-AT_ONCE: Final = 10
-"""How many passwords of one address wait for the password thread at once: one address cannot keep all others out."""
 
 LOOKS: Final = 3
 """How often something is read anew that has changed meanwhile."""
@@ -90,21 +89,17 @@ def _prepared(outcome: Slow | Ask, session: Session, call: Call) -> None:
     if isinstance(outcome, Ask):
         session.done(call, outcome, late=True)
         return
-    instance = session.instance
-    trying, address = instance.trying, session.address
-    if not session.exempt and trying[address] >= AT_ONCE:
-        session.done(call, Refusal("THROTTLED", wait=1), late=True)
-        return
+    entry = command.TABLE[call.verb]
+    work = outcome.run
 
-    def tried(result: Any) -> Any:
-        trying[address] -= 1
-        if trying[address] <= 0:
-            del trying[address]
-        return result
+    def unless_gone() -> Any:
+        """Who comes in and has hung up meanwhile gets no further: that costs nobody else their time."""
+        return None if session.gone else work()
 
-    trying[address] += 1
-    instance.slowly(outcome.run).addBoth(tried).addCallbacks(
-        lambda slow: _submit(session, call, command.TABLE[call.verb], slow),
+    # Limits by address do not hold on the machine itself: there each connection is its own network.
+    who: Hashable = session if session.exempt else network(session.address)
+    session.instance.slowly(work if entry.after is None else unless_gone, who).addCallbacks(
+        lambda slow: _submit(session, call, entry, slow),
         lambda failure: session.done(call, failure, late=True),
     )
 

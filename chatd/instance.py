@@ -6,8 +6,7 @@ The rule: no behaviour here. service.py and tests/memory.py put one together; se
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -123,8 +122,8 @@ class Instance:
     watching: Watching
     audit: Audit
     transfers: Transfers
-    slowly: Callable[[Callable[[], Any]], Deferred[Any]]
-    """Run on the password thread."""
+    slowly: Callable[[Callable[[], Any], Hashable], Deferred[Any]]
+    """Run on the password thread, for somebody of this network."""
     later: Callable[[Callable[[], Any]], Any]
     """Run at the end of this reactor turn."""
     dialects: Callable[[bytes, Settings], Dialect]
@@ -137,5 +136,3 @@ class Instance:
     """How fast each account (before a login, each address) asks, over all of its connections here."""
     gate: Gate = field(default_factory=Gate)
     """Through it go those who come in: a thousand who come back at once are not one commit that all others wait for."""
-    trying: Counter[str] = field(default_factory=Counter)
-    """How many passwords wait for the password thread, by address."""

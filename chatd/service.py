@@ -13,8 +13,6 @@ import sqlite3
 import sys
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Final, NoReturn
@@ -47,6 +45,7 @@ from chatd.passwords import Policy
 from chatd.peers import Node, NodeTaken, Peers
 from chatd.protocol import choose
 from chatd.retention import Sweeper
+from chatd.slow import PasswordThread
 from chatd.store import Tx
 from chatd.store.database import Committed, Database
 from chatd.store.migrate import TooNew, guests, last_seq, migrate
@@ -69,8 +68,6 @@ FILE_THREADS: Final = 4
 FILE_NICE: Final = 5
 """How far the file threads stand back behind the reactor's and the writer's (nice): measured on two busy cores, a
 message's median while a file comes went from 1.3 ms to 0.7, as without files, at the same bytes a second."""
-BEHIND: Final = 10
-"""The niceness of the thread that hashes passwords: of a busy processor it gets a tenth."""
 SWITCH_INTERVAL: Final = 0.0005
 """Seconds. The writer's thread gives the interpreter lock up at each statement, and beside a busy reactor waits this
 long to
@@ -231,11 +228,6 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _yield_to_others() -> None:
-    """Have this thread run when no other wants to: bcrypt takes a whole processor, and chat goes before logins."""
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BEHIND)
-
-
 class FileThread(threading.Thread):
     """A thread on which files are read and written."""
 
@@ -244,57 +236,6 @@ class FileThread(threading.Thread):
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), FILE_NICE)
         super().run()
-
-
-class PasswordThread:
-    """The one thread on which passwords are hashed and checked, and the bounded queue before it."""
-
-    def __init__(self, reactor: Any, most: int) -> None:
-        self._reactor = reactor
-        self._most = most
-        self._pool = ThreadPool(1, 1, "passwords")
-        self._waiting: deque[tuple[Callable[[], Any], Deferred[Any]]] = deque()
-        self._busy = False
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._pool.start()
-        self._pool.callInThread(_yield_to_others)
-
-    def run(self, do: Callable[[], Any]) -> Deferred[Any]:
-        """Have this done; BUSY where too many wait already."""
-        result: Deferred[Any] = Deferred()
-        if len(self._waiting) >= self._most:
-            result.errback(Failure(Refusal("BUSY")))
-            return result
-        self._waiting.append((do, result))
-        self._next()
-        return result
-
-    def _next(self) -> None:
-        if self._waiting and not self._busy:
-            self._busy = True
-            do, result = self._waiting.popleft()
-            deferToThreadPool(self._reactor, self._pool, do).addBoth(self._done, result)
-
-    def _done(self, outcome: Any, result: Deferred[Any]) -> None:
-        self._busy = False
-        result.callback(outcome)  # a Failure goes the way of errors
-        self._next()
-
-    def __len__(self) -> int:
-        """How many wait."""
-        return len(self._waiting)
-
-    def refuse(self) -> None:
-        """This instance stops: who waits is told at once."""
-        waiting, self._waiting = self._waiting, deque()
-        for _, result in waiting:
-            result.errback(Failure(Refusal("DRAINING")))
-
-    def stop(self) -> None:
-        """Stop the thread."""
-        self._pool.stop()
 
 
 class ChatService(Service):

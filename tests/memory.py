@@ -32,6 +32,7 @@ from chatd.instance import Instance
 from chatd.limits import Limits
 from chatd.peers import Peers
 from chatd.protocol import choose
+from chatd.slow import Line
 from chatd.store.database import Committed, Database
 from chatd.store.migrate import guests, last_seq, migrate
 from chatd.transfers import Transfers
@@ -240,6 +241,7 @@ class Server:
         self.others: list[Server] = []
         self.pools: list[DirectPool] = []
         self.passwords = Thread(self.reactor)
+        self.slow = Line(self.passwords.run, settings.limits.passwords_waiting)
         self.db = Database(
             data,
             durability="normal",
@@ -275,7 +277,7 @@ class Server:
             watching=watching,
             audit=self.audit,
             transfers=self.transfers,
-            slowly=self.passwords.run,
+            slowly=self.slow.run,
             later=lambda do: self.reactor.callLater(0, do),
             dialects=choose,
             seconds=self.reactor.seconds,

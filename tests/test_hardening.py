@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.memory import ABROAD, PASSWORD, Client, Server, instances, settings
+from tests.memory import PASSWORD, Client, Server, instances, settings
 
 
 class HardeningTests(SynchronousTestCase):
@@ -84,21 +83,3 @@ class HardeningTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
         ages = server.sql("SELECT beat FROM instance")
         self.assertEqual(len(ages), 1)
-
-    def test_one_address_cannot_fill_the_password_thread(self) -> None:
-        """More than ten tries at once from one address are throttled before they cost anything; others are not."""
-        server = self.serve()
-        server.program("bob")
-        tries: list[Deferred[object]] = []
-
-        def slowly(do: object) -> Deferred[object]:
-            tries.append(Deferred())
-            return tries[-1]
-
-        server.instance.slowly = slowly
-        for number in range(30):
-            client = server.connect(ABROAD)
-            client.ask(do="login", name=f"nobody{number}", password="wrong")
-        self.assertEqual(len(tries), 10)
-        server.connect("198.51.100.9").ask(do="login", name="bob", password=PASSWORD)
-        self.assertEqual(len(tries), 11)

@@ -36,7 +36,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "watching": {"errors", "model", "limits", "routing", "feed", "store", "streams"},
     "instance": {"crowd", "errors", "command", "feed", "store", "wire", "watching"},
     "interview": {"errors", "model", "wire"},
-    "carry": {"errors", "model", "command", "store"},
+    "slow": {"errors"},
+    "carry": {"crowd", "errors", "model", "command", "store"},
     "turns": {"errors", "limits", "model", "command", "carry", "wire"},
     "session": {
         "turns",
