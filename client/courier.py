@@ -6,10 +6,12 @@ asked what, and when. Each question is asked once for one purpose: what is still
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
 from chatd.model import DELETED
+from client import sentences
 from client.answers import Refused
 from client.crypto import encoding, message
 from client.crypto.encoding import NOTHING
@@ -79,6 +81,26 @@ class Courier:
                 self._learned(given["account"], [encoding.data(given["manifest"])])
             self.keys.named(given["account"], given["name"])
         return list(answer["none"])
+
+    async def whom(self, typed: str) -> tuple[int, str] | None:
+        """Who is called so: the account and its name; None: the server shows no keys under that name.
+
+        Who has been met keeps the name, whatever the server says: whatever is sealed or signed for a name is for the
+        account that it stood for before.
+
+        @raise Refused: SOMEBODY_ELSE, the server shows another account under it.
+        """
+        answer = await self.ask({"do": "manifests", "people": [typed]})
+        if not answer["manifests"]:
+            return None
+        given = answer["manifests"][0]
+        account, name = given["account"], str(given["name"])
+        if name != folded(typed) or not self.keys.named(account, name):
+            text = sentences.SOMEBODY_ELSE.format(name=folded(typed))
+            raise Refused({"code": "SOMEBODY_ELSE", "text": text})
+        if self.keys.person(account) is None:
+            self._learned(account, [encoding.data(given["manifest"])])
+        return account, name
 
     async def learn(self, account: int, *, whole: bool = False) -> None:
         """Fetch what is new of an account's manifests, or all of them."""
@@ -365,3 +387,12 @@ class Courier:
         if log is None or int.from_bytes(proof[79:87], "big") > log.seq + 1:
             await self.learn_log(number)
         return await self.log_goes_on(number, [proof])
+
+
+def folded(typed: str) -> str:
+    """The name of an account as the server has it.
+
+    >>> folded("@Bob")
+    'bob'
+    """
+    return unicodedata.normalize("NFKC", typed.removeprefix("@")).lower()

@@ -88,21 +88,16 @@ class People:
             self._bad(sentences.WHOSE)
             return None
         keys, courier = self._keys, self.chat.sealed.courier
-        answer = await self._ask("manifests", people=[typed.removeprefix("@")])
-        if not answer["manifests"]:
+        found = await courier.whom(typed)
+        if found is None:
             who = await self._ask("whois", user=typed.removeprefix("@"))  # is there such a person?
             self._bad(sentences.NO_KEYS.format(name=who["name"]))
             return None
-        account, name = answer["manifests"][0]["account"], str(answer["manifests"][0]["name"])
-        if keys.person(account) is None:
-            await courier.meet([account])
-        else:
-            await courier.learn(account)
+        account, name = found
+        await courier.learn(account)
         person = keys.person(account)
         if person is None:
             return None
-        if not keys.named(account, name):
-            self._bad(sentences.RENAMED.format(name=name))
         return name, person
 
     async def _safety(self, fields: Mapping[str, Any]) -> None:

@@ -347,21 +347,21 @@ class Sealed:
 
         @raise Refused: no such person, or one without keys with whom nothing is open.
         """
-        user = user.removeprefix("@")
-        answer = await self.ask({"do": "manifests", "people": [user]})
-        known: int | None = self.keys.book.get("account", user.lower())
-        if not answer["manifests"] and known is not None and self.keys.person(known) is not None:
+        from client.courier import folded
+
+        user = folded(user)
+        who = await self.courier.whom(user)
+        known: int | None = self.keys.book.get("account", user)
+        if who is None and known is not None and self.keys.person(known) is not None:
             # Whose keys were seen once is not written to in clear because the server hides them.
             self._tell_once(("hidden", known), sentences.HIDDEN.format(name=user))
-            answer = {"manifests": [{"account": known, "name": user}]}
-        elif not answer["manifests"]:
+            who = known, user
+        elif who is None:
             await self.ask({"do": "whois", "user": user})  # is there such a person?
-            if any(place.name == f"@{user.lower()}" and not place.sealed for place in self.chat.view.places.values()):
+            if any(place.name == f"@{user}" and not place.sealed for place in self.chat.view.places.values()):
                 return 0
             raise Refused({"code": "NO_KEYS", "text": sentences.NO_KEYS.format(name=user)})
-        account = answer["manifests"][0]["account"]
-        if self.keys.person(account) is None:
-            await self.courier.meet([account])
+        account, _ = who
         number: int | None = self.keys.book.get("dm", str(account))
         if number is None or number not in self.chat.view.places:
             await self.settled()

@@ -102,18 +102,15 @@ class SealedCalls:
         found: dict[int, str] = {}
         keyless, unknown = [], []
         for word in typed:
-            answer = await self._ask({"do": "manifests", "people": [word]})
-            for given in answer["manifests"]:
-                if given["account"] != self.chat.view.account:
-                    found[given["account"]] = given["name"]
-            if not answer["manifests"]:
+            who = await self.chat.sealed.courier.whom(word)
+            if who is not None:
+                found |= [who] if who[0] != self.chat.view.account else []
+            else:
                 try:
                     await self._ask({"do": "manifest", "user": word})
                     keyless.append(word)
                 except Refused:
                     unknown.append(word)
-        if found:
-            await self.chat.sealed.courier.meet(list(found))
         return found, keyless, unknown
 
     async def _join(self, call: Call, wire: dict[str, Any]) -> dict[str, Any]:
@@ -158,19 +155,18 @@ class SealedCalls:
         if call.do == "approve":
             return await self._approve(call, wire, number)
         user = call.fields.get("user")
-        return await self._about(user, wire, number, action) if user else await self._ask(wire)
+        return await self._about(str(user), wire, number, action) if user else await self._ask(wire)
 
     async def _about(
-        self, user: object, wire: Mapping[str, Any], number: int, action: str, *, asked: str | None = None
+        self, user: str, wire: Mapping[str, Any], number: int, action: str, *, asked: str | None = None
     ) -> dict[str, Any]:
         """A change that is about somebody. `asked`: the key with which they asked to be let in."""
         courier = self.chat.sealed.courier
-        answer = await self._ask({"do": "manifests", "people": [user]})
-        if not answer["manifests"]:
+        who = await courier.whom(user)
+        if who is None:
             await self._ask({"do": "manifest", "user": user})  # no such person?
             raise Refused({"code": "NO_KEYS", "text": sentences.NO_KEYS_HERE.format(name=user)})
-        account = answer["manifests"][0]["account"]
-        await courier.meet([account])
+        account = who[0]
         if asked and asked != courier.ak(account):
             raise Refused({"code": "KEY_CHANGED", "text": sentences.OTHER_KEY.format(name=user)})
         done = await courier.change(wire, number, action, target=account)
@@ -194,7 +190,7 @@ class SealedCalls:
         answer: dict[str, Any] = {}
         for request in wanted:
             about = {**wire, "who": request["name"]} | ({} if request is wanted[0] else {"mid": new_mid()})
-            answer = await self._about(request["account"], about, number, "add", asked=request.get("ak"))
+            answer = await self._about(str(request["name"]), about, number, "add", asked=request.get("ak"))
         return answer
 
     async def _delete(self, call: Call, wire: dict[str, Any]) -> dict[str, Any]:

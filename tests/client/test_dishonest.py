@@ -267,6 +267,29 @@ class LieTests(ChatTestCase):
 
         return show
 
+    def test_somebody_else_under_a_name(self) -> None:
+        """A name is whose it was when that person was met: nothing is sealed, and nobody let in, for another one whom
+        the server shows under it.
+        """
+        mallory, _ = self.person("mallory"), self.person("dave")
+        self.alice.type("@dave hello")
+        account, body = self.server.sql("SELECT account, body FROM manifest ORDER BY account")[3]
+
+        def show(line: Line) -> list[Line]:
+            ok = line.get("ok") or {}
+            for given in ok.get("manifests", ()) if "none" in ok else ():
+                given |= {"account": account, "manifest": body}
+            return [line]
+
+        told = "Warning: the server shows somebody else as {} than before. Nothing was done."
+        self.lie(show, "@carol SECRET", "/dm carol", by=self.bob)
+        self.assertEqual(self.bob.seen.count(told.format("carol")), 2)
+        self.lie(show, "/add dave", "/create #other dave", "/safety dave", to=self.alice)
+        self.assertEqual(self.alice.seen.count(told.format("dave")), 3)
+        self.assertEqual(mallory.chat.view.places, {})
+        self.assertNotIn("SECRET", " ".join(mallory.seen))
+        self.heals(hidden="is verified")
+
     def test_another_identity(self) -> None:
         """Another account key in alice's place is told; nothing goes to it, and what is really hers is held."""
         hers = self.bob.chat.sealed.keys.person(1)
