@@ -140,6 +140,8 @@ class Courier:
 
     async def log_goes_on(self, room: int, proofs: Sequence[bytes]) -> Warn | None:
         """These are the next entries of a group's log: what is wrong with them."""
+        if self.keys.book.get("direct", str(room)) is not None:
+            return Warn.FORK  # a conversation of two has no log
         return await self.settle(lambda last: self.sealing.learn_log(room, proofs, self.now(), last_try=last))
 
     async def settle(self, do: Callable[[bool], T]) -> T:
@@ -176,14 +178,14 @@ class Courier:
         for member in members:
             await self._head(number, member)
         direct, log, own_id = 0, None, NOTHING
-        if answer["kind"] == "direct":
+        if self._is_direct(number, answer["kind"]):
             direct = self._other(number, [member["account"] for member in answer["members"]])
             own_id = message.direct_room(self.keys.account, direct)
         else:
-            if (log := self.sealing.log(number, self.now())) is None or encoding.text(log.head) != answer["head"]:
+            if (log := self.sealing.log(number, self.now())) is None or encoding.text(log.head) != answer.get("head"):
                 await self.learn_log(number)
                 log = self.sealing.log(number, self.now())
-            if log is None or encoding.text(log.head) != answer["head"]:
+            if log is None or encoding.text(log.head) != answer.get("head"):
                 self.tell(Note(Warn.FORK, number))
                 raise Unsent(Warn.FORK)
             own_id = log.room
@@ -209,6 +211,12 @@ class Courier:
             self.tell(News(account, Alarm.ROLLED_BACK))
         elif encoding.data(member["hash"]) != person.newest.hash:
             self.tell(News(account, Alarm.FORKED))
+
+    def _is_direct(self, room: int, said: str) -> bool:
+        """Whether it is a conversation of two: what a room was once it stays, whatever the server calls it later."""
+        if self.keys.book.get("direct", str(room)) is not None:
+            return True
+        return said == "direct" and self.sealing.log(room, self.now()) is None
 
     def _other(self, room: int, accounts: Collection[int]) -> int:
         """The other one of a conversation: who it was the first time."""

@@ -302,6 +302,33 @@ class LieTests(SynchronousTestCase):
         self.assertIs(self.mallory.sealing.welcomed(room, wrong, self.server.now), Warn.FORK)
         self.assertEqual(self.server.rooms[room]["log"][-1], added)
 
+    def test_a_group_called_a_conversation(self) -> None:
+        """What is for a group does not go to whom the server calls the other one of a conversation of two."""
+        room = self.group()
+        honest = dict(self.server.rooms[room])
+        self.server.rooms[room] |= {"kind": "direct", "members": {1, 9}, "head": ""}
+        with self.assertRaises(Unsent):
+            self.alice.say(room, "secret")
+        self.assertEqual([line for line in self.mallory.queue if line["ev"] == "envelope"], [])
+        self.server.rooms[room] |= honest
+        self.heals(room, self.bob, self.carol)
+
+    def test_a_conversation_called_a_group(self) -> None:
+        """What is for one person does not go to a group that the server shows in its place."""
+        room = self.alice.dm(self.bob)
+        self.alice.say(room, "hello")
+        settle(self.alice, self.bob)
+        trap = self.mallory.create("#trap", self.alice)
+        honest = dict(self.server.rooms[room])
+        self.server.rooms[room] |= self.server.rooms[trap]
+        proofs = self.server.rooms[trap]["log"]
+        self.assertIs(run(self.alice.courier.log_goes_on(room, proofs)), Warn.FORK)
+        with self.assertRaises(Unsent):
+            self.alice.say(room, "secret")
+        self.assertEqual([line for line in self.mallory.queue if line["ev"] == "envelope"], [])
+        self.server.rooms[room] = honest
+        self.heals(room, self.bob)
+
     # -- messages -----------------------------------------------------------------------------------------------------
 
     def test_replay(self) -> None:
