@@ -329,8 +329,8 @@ class Chat:
                     self.go(place)
                 case In(fields):
                     self.link.entered()
-                    self.sealed.enter(fields)
                     self.arrival.arrived(fields)
+                    self.sealed.enter(fields)
                     self.arrival.first_time(fields)
                 case Begin(fields):
                     if self.sealed.usable:

@@ -95,6 +95,8 @@ class Sealed:
                 self._keys.book.expire(self.chat.now())
         pinned = self.chat.view.sealed
         pinned.update(self._keys.book.get(*SEALED) or ())
+        for place in self.chat.view.places.values():
+            place.sealed = place.sealed or place.id in pinned
         for room in fields.get("rooms", ()):
             if room["room_id"] in pinned and not room["sealed"]:
                 self._tell_once(("open", room["room_id"]), sentences.CALLED_OPEN.format(room=room["room"]))

@@ -11,7 +11,9 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable
 from typing import Any
 
+from client.files.desk import Files
 from tests.client.inmemory import Cable, ChatTestCase, Person
+from tests.memory import PASSWORD
 from tests.sealing import Device, Keys
 
 Line = dict[str, Any]
@@ -379,6 +381,52 @@ class LieTests(ChatTestCase):
         self.bob.type("SECRET")
         self.assertNotIn("SECRET", self.bob.cables[-1].said)
         self.assertIn("bob: SECRET", self.alice.said())
+
+    def test_called_open_nothing_goes_in_clear(self) -> None:
+        """Neither a file, nor words that are looked for, nor a text of the server's own passes in a room that was
+        sealed and is called open.
+        """
+        secret = self.root / "SECRET.txt"
+        secret.write_text("SECRET " * 100)
+        lies = {"words": "", "room": "#ops"}
+        sent: list[dict[str, Any]] = []
+        self.patch(Files, "_start", lambda _, record: sent.append(record))
+
+        def opened(line: Line) -> list[Line]:
+            ok = line.get("ok") or {}
+            for room in ok.get("rooms", ()):
+                room["sealed"] = False
+            if "lines" in ok:
+                about = {"seq": 1, "at": 1_700_000_000_000, "by": "alice", "by_id": 1, "mid": None, "proof": None}
+                ok |= lies | {"lines": [{**about, "text": "EVIL", "sealed": None}]}
+            return [line]
+
+        self.reconnect(opened, killed=True)
+        self.assertEqual(self.bob.chat.talk.prompt, "#ops [e2e]> ")
+        for line in (f"/send {secret}", "/search SECRET", "/history"):
+            self.bob.type(line)
+        self.assertIsNotNone(sent[0]["message"], "it is not sealed")
+        self.assertNotIn("SECRET", self.bob.cables[-1].said)
+        self.assertNotIn("EVIL", " ".join(self.bob.seen))
+
+    def test_called_open_at_a_login(self) -> None:
+        """The same at a login by name and password, where the server also calls the person by another name."""
+
+        def opened(line: Line) -> list[Line]:
+            ok = line.get("ok") or {}
+            if "rooms" in ok:
+                ok["name"] = "bobby"
+            for room in ok.get("rooms", ()):
+                room["sealed"] = False
+            return [line]
+
+        self.bob.type("/logout")
+        self.bob.cables[-1].lie = opened
+        for line in ("l", "bob", PASSWORD):
+            self.bob.type(line)
+        self.assertIn("[e2e]", self.bob.chat.talk.prompt)
+        self.bob.type("SECRET")
+        self.assertNotIn("SECRET", self.bob.cables[-1].said)
 
     def test_queued_for_a_room_that_is_hidden(self) -> None:
         """What waits for a sealed room does not go out in clear where the server hides the room."""
