@@ -67,10 +67,10 @@ class Opening:
         """
         if "e2e" in line or "warn" in line:
             line = {name: value for name, value in line.items() if name not in ("e2e", "warn")}
+        if line.get("sealed") is not None:
+            return sealed_line(line)
         if line["ev"] not in ("say", "file") or not self.sealed.is_sealed(line.get("room_id", 0)):
             return line
-        if line.get("sealed") is not None:
-            return {name: value for name, value in line.items() if name != "text"} if "text" in line else line
         if line.get("text") is None and line.get("data") is None:
             return line  # it is blank: too old, or of somebody who wanted it gone
         from client.sealing import Warn
@@ -285,6 +285,16 @@ class Opening:
         self.chat.notice(text, style="class:error")
 
 
+def sealed_line(line: Mapping[str, Any]) -> dict[str, Any]:
+    """A sealed line of the server, whatever it calls it: somebody says something, and all it may add is the number of a
+    file.
+    """
+    fields = {name: value for name, value in line.items() if name not in ("text", "data", "proof")}
+    data = line.get("data")
+    number = data.get("file") if isinstance(data, dict) else None
+    return {**fields, "ev": "say"} | ({"data": {"file": number}} if isinstance(number, int) else {})
+
+
 def told(line: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:
     """An event with what its sealed message says; one that brings a file reads as that of an open room."""
     fields = {name: value for name, value in line.items() if name not in ("warn", "sealed")}
@@ -296,6 +306,7 @@ def told(line: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:
         found = sealed.opened(fields, content, header.room)
         if found is not None:
             return found
+    fields.pop("data", None)
     fields["text"] = str(content.get("text", ""))
     if isinstance(how := content.get("how"), str):
         fields["data"] = {"how": how}

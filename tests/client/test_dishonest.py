@@ -119,6 +119,19 @@ class LieTests(ChatTestCase):
         self.lie(page, "/history", by=self.bob)
         self.heals()
 
+    def test_called_something_else(self) -> None:
+        """What somebody said is no file that the server offers in their name, and no change of the group."""
+        data = {"file": 17, "name": "EVIL.sh", "type": "", "size": 9, "digest": "0" * 64, "sealed": {"size": 9}}
+        self.lie(self.each("say", lambda line: {**line, "ev": "file", "data": data}), "lunch?")
+        self.assertEqual(self.bob.said()[-1], "alice: lunch?")
+        self.lie(self.each("say", lambda line: {**line, "ev": "topic"}), "a topic?")
+        self.assertEqual(self.bob.said()[-1], "alice: a topic?")
+        out = {"ev": "removed", "who": "bob", "who_id": 2, "data": {"name": "#ops"}}
+        self.lie(self.each("say", lambda line: {**line, **out}), "still there?")
+        self.lie(self.each("say", lambda line: {**line, **out, "sealed": "AAAA"}), "EVIL")
+        self.assertEqual(self.bob.chat.talk.prompt, "#ops [e2e]> ")
+        self.heals(NOT_SHOWN, hidden="EVIL.sh", gap=True)
+
     # -- once, in order, all ------------------------------------------------------------------------------------------
 
     def test_replayed(self) -> None:
