@@ -224,8 +224,8 @@ class SecureTransport(Transport):
 class Server:
     """One instance in memory. `data` is a fresh folder; several servers on one folder and clock are several instances.
 
-    `writer`, `readers`, `scanner`, `passwords` and `files` are its threads; `others` are the instances that its
-    wake-ups reach.
+    `writer`, `readers`, `checkpointer`, `scanner`, `passwords` and `files` are its threads; `others` are the instances
+    that its wake-ups reach.
     """
 
     def __init__(
@@ -256,7 +256,7 @@ class Server:
             pool=self._pool,
             soon=lambda do: self.reactor.callLater(0, do),
         )
-        self.writer, self.readers, self.scanner = self.pools
+        self.writer, self.readers, self.checkpointer, self.scanner = self.pools
         self.feed.start(self.db, last_seq(data))
         self.feed.routing.guests.update(guests(data))
         run = data / "run"
@@ -348,7 +348,7 @@ class Server:
 
     def stop(self) -> None:
         """Say goodbye to the others and close the file, which must be sound."""
-        for thread in (self.writer, self.readers, self.scanner, self.passwords, self.files):
+        for thread in (self.writer, self.readers, self.checkpointer, self.scanner, self.passwords, self.files):
             thread.release()
         for protocol in list(self.factory.connections):
             protocol.connectionLost(Failure(ConnectionDone()))

@@ -10,6 +10,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from chatd.errors import Refusal
 from chatd.model import Event
 from chatd.store import ReadTx, Tx, sqlite
-from chatd.store.database import Database
+from chatd.store.database import CHECKPOINT, Database
 from chatd.store.log import _WINDOW as PAGE_WINDOW
 from chatd.store.migrate import COMPAT, SCHEMA, TooNew, last_seq, migrate
 from tests.memory import Client, Server, settings
@@ -283,6 +284,34 @@ class GroupCommitTests(Base):
             self.addCleanup(connection.close)
             sqlite.prepare_writer(connection, durability)  # type: ignore[arg-type]
             self.assertEqual(connection.execute("PRAGMA synchronous").fetchone(), (level,))
+
+    def test_checkpoints_beside_the_commits(self) -> None:
+        """After so many commits what they wrote is in the file itself, and no commit has carried it there."""
+        for number in range(CHECKPOINT + 1):
+            self.alice.call(do="say", room="#ops", text=str(number))
+        self.assertLess(self.pages_in_log(), sqlite.LOG_PAGES)
+        copy = Path(self.mktemp())
+        copy.write_bytes((self.server.data / sqlite.FILE).read_bytes())  # without the write-ahead log beside it
+        with closing(sqlite3.connect(copy)) as connection:
+            (lines,) = connection.execute("SELECT count(*) FROM event WHERE kind = 'say'").fetchone()
+        self.assertGreater(lines, CHECKPOINT // 2)
+
+    def pages_in_log(self) -> int:
+        """How many pages the write-ahead log has room for."""
+        return os.path.getsize(self.server.data / f"{sqlite.FILE}-wal") // 4096
+
+    def test_the_log_begins_anew(self) -> None:
+        """However much is written, the write-ahead log does not grow on and on."""
+        for _ in range(40):
+            self.alice.send(b"".join(b'{"do":"say","room":"#ops","text":"%s"}\n' % (b"x" * 3_900) for _ in range(100)))
+        self.assertLess(self.pages_in_log(), 2 * sqlite.LOG_PAGES)
+
+    def test_a_checkpoint_that_fails(self) -> None:
+        """Where a checkpoint cannot be made, all goes on; the next one is made."""
+        self.server.checkpointer.connection.close()
+        for number in range(CHECKPOINT + 1):
+            self.assertEqual(self.alice.code(do="say", room="#ops", text=str(number)), "ok")
+        self.assertEqual(len(self.flushLoggedErrors(sqlite3.ProgrammingError)), 1)
 
     def test_closing(self) -> None:
         """A store that is closed works off what waits first."""

@@ -31,6 +31,8 @@ TAIL: Final = 2_000
 """How many events of other instances a commit reads along with its own, and a look at a time."""
 GATHER: Final = 0.002
 """How long (s) a stream of calls may hold back the commit that it flows into. A lone call waits for one turn only."""
+CHECKPOINT: Final = 64
+"""Commits between two checkpoints beside them."""
 GLANCE: Final = 100_000
 """Steps of SQLite's machine between two glances whether a long read is still wanted: some milliseconds."""
 T = TypeVar("T")
@@ -80,7 +82,8 @@ class Meter:
 
 
 class Database:
-    """One file, opened by one writer thread, a few reader threads and one for reads that may take long.
+    """One file, opened by one writer thread, a few reader threads, one for reads that may take long, and one that
+    checkpoints.
 
     `position` tells how far this instance has followed the log, `mail` how far the envelopes, and for which devices it
     wants them; `committed` is called after every commit, on the
@@ -136,6 +139,11 @@ class Database:
         self._readers = pool(
             "sqlite3", path, cp_min=1, cp_max=self.READERS, cp_openfun=sqlite.prepare_reader, **options
         )
+        self._checkpointer = pool(
+            "sqlite3", path, cp_min=0, cp_max=1, cp_openfun=sqlite.prepare_checkpointer, **options
+        )
+        self._checkpointing = False
+        self._checkpointed = 0
         self._scanner = pool("sqlite3", path, cp_min=0, cp_max=1, cp_openfun=sqlite.prepare_reader, **options)
 
     def start(self) -> None:
@@ -143,6 +151,7 @@ class Database:
         self._writer.start()
         self._readers.start()
         self._scanner.start()
+        self._checkpointer.start()
 
     def close(self) -> Deferred[None]:
         """Work off what waits, then close the file."""
@@ -153,6 +162,7 @@ class Database:
         return closing
 
     def _close(self) -> None:
+        self._checkpointer.close()
         self._scanner.close()
         self._readers.close()
         self._writer.close()
@@ -289,6 +299,23 @@ class Database:
             self._gather_more()
         elif self._closing is not None:
             self._close()
+            return
+        if self.meter.commits - self._checkpointed >= CHECKPOINT and not self._checkpointing:
+            self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        """Carry what was committed from the write-ahead log into the database, beside the commits to come."""
+        self._checkpointing = True
+        self._checkpointed = self.meter.commits
+
+        def ended(failure: Failure | None) -> None:
+            self._checkpointing = False
+            if failure is not None and not failure.check(sqlite3.OperationalError):
+                _log.failure("checkpointing", failure)
+
+        maybeDeferred(self._checkpointer.runWithConnection, lambda held: sqlite.checkpoint(held._connection)).addBoth(
+            ended
+        )
 
 
 def foresee(tx: Tx, batch: list[Work]) -> None:
