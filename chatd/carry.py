@@ -23,24 +23,24 @@ LOOKS: Final = 3
 
 
 def carry(session: Session, call: Call) -> None:
-    """Have this done; `session.done` hears what came of it."""
+    """Have this done; `session.answers` hears what came of it."""
     entry = command.TABLE[call.verb]
-    me = session.me
+    me = session.identity.me
     db = session.instance.db
     if entry.local:
         try:
-            session.done(call, command.perform(None, me, call))  # type: ignore[arg-type]
+            session.answers.done(call, command.perform(None, me, call))  # type: ignore[arg-type]
         except Refusal as refusal:
-            session.done(call, refusal)
+            session.answers.done(call, refusal)
     elif entry.prepare is not None:
         db.read(lambda tx: command.prepare(tx, me, call)).addCallback(_prepared, session, call).addErrback(
-            lambda failure: session.done(call, failure, late=True)
+            lambda failure: session.answers.done(call, failure, late=True)
         )
     elif entry.level:
         _read_level(session, call, LOOKS)
     elif entry.read:
         db.read(lambda tx: command.perform(tx, me, call), scans=entry.scans(call.args)).addBoth(  # type: ignore[arg-type]
-            lambda result: session.done(call, result, late=True)
+            lambda result: session.answers.done(call, result, late=True)
         )
     else:
         _submit(session, call, entry)
@@ -66,7 +66,7 @@ def _read_level(session: Session, call: Call, looks: int) -> None:
     """Read beside the writer what the coming events continue. Where the room has changed between the snapshot and what
     was delivered here meanwhile, look again; where it changes all the time, ask in the writer's queue.
     """
-    me, db, feed = session.me, session.instance.db, session.instance.feed
+    me, db, feed = session.identity.me, session.instance.db, session.instance.feed
     if not looks:
         db.submit(Work(session, call, command.TABLE[call.verb]))
         return
@@ -79,15 +79,15 @@ def _read_level(session: Session, call: Call, looks: int) -> None:
         if isinstance(outcome, Reply) and feed.has_changed(outcome.fields["room_id"], seq):
             _read_level(session, call, looks - 1)
         else:
-            session.done(call, outcome, late=True)
+            session.answers.done(call, outcome, late=True)
 
-    db.read(read).addCallbacks(looked, lambda failure: session.done(call, failure, late=True))
+    db.read(read).addCallbacks(looked, lambda failure: session.answers.done(call, failure, late=True))
 
 
 def _prepared(outcome: Slow | Ask, session: Session, call: Call) -> None:
     """A call's checks and questions are behind it: do its slow work, then the call itself."""
     if isinstance(outcome, Ask):
-        session.done(call, outcome, late=True)
+        session.answers.done(call, outcome, late=True)
         return
     entry = command.TABLE[call.verb]
     work = outcome.run
@@ -100,7 +100,7 @@ def _prepared(outcome: Slow | Ask, session: Session, call: Call) -> None:
     who: Hashable = session if session.exempt else network(session.address)
     session.instance.slowly(work if entry.after is None else unless_gone, who).addCallbacks(
         lambda slow: _submit(session, call, entry, slow),
-        lambda failure: session.done(call, failure, late=True),
+        lambda failure: session.answers.done(call, failure, late=True),
     )
 
 
@@ -114,7 +114,7 @@ class Work:
     ) -> None:
         self.origin = session
         self.call = call
-        self.me = session.me
+        self.me = session.identity.me
         self.light = entry.light and bool(session.account)
         self.account = session.account
         self.room: str | int | None = (call.room or session.focus) if self.light else None
@@ -131,6 +131,6 @@ class Work:
         if self._gated and not (isinstance(result, Reply) and result.turn is not None):
             self.origin.instance.gate.leave()  # else the session does, once it has read what more there is to tell
         if self.light:
-            self.origin.flown(self.call, result)
+            self.origin.answers.flown(self.call, result)
         else:
-            self.origin.done(self.call, result)
+            self.origin.answers.done(self.call, result)

@@ -164,7 +164,7 @@ class ChatFactory(Factory[ChatProtocol]):
             if protocol.pending or protocol.unread():
                 self._silent[protocol] = now
             else:
-                protocol.session.greet()
+                protocol.session.intake.greet()
         for protocol in _due(self._outside, now - limits.login_seconds):
             if not _is_stranger(protocol):
                 continue

@@ -98,7 +98,7 @@ class ChatProtocol(Protocol):
             if not self.session.exempt:
                 self.factory.spend(self, len(data))
             if self.session.account or not self.factory.has_to_wait(self, data):
-                self.session.receive(data)
+                self.session.intake.receive(data)
         else:
             self._file.received(data)
 
@@ -106,7 +106,7 @@ class ChatProtocol(Protocol):
         """It is this stranger's turn."""
         data, self.pending = self.pending, b""
         if data:
-            self.session.receive(data)
+            self.session.intake.receive(data)
 
     def readConnectionLost(self) -> None:
         """The client sends no more, and may still read."""

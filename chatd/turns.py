@@ -48,6 +48,7 @@ class Turns:
         "barrier",
         "call",
         "flying",
+        "follow",
         "lines",
     )
 
@@ -61,6 +62,8 @@ class Turns:
         """Whether nothing more is begun just now: for that call, or until the session is level with the log."""
         self.flying = 0
         """How many light calls are under way."""
+        self.follow: int | None = None
+        """Somebody has logged in: all past this place in the log is to be shown before the next line is begun."""
         self._bound: Call | Refused | None = None
         self._wants: tuple[Call, ...] = ()
         self._watched: tuple[tuple[int, Callable[[], None]], ...] = ()
@@ -75,7 +78,7 @@ class Turns:
     @property
     def idle(self) -> bool:
         """Whether all is done."""
-        return not (self.waiting or self.barrier or self.flying)
+        return not (self.waiting or self.barrier or self.flying or self.follow is not None)
 
     def crowded(self, limits: Limits) -> bool:
         """Whether so much waits that no more should be read."""
@@ -119,7 +122,7 @@ class Turns:
         taken, left = 0, TURN
         try:
             while not self.barrier and session.open:
-                if not (taken < len(lines) or self._bound is not None or self._wants or session.follows):
+                if not (taken < len(lines) or self._bound is not None or self._wants or self.follow is not None):
                     break
                 if session.clogged:
                     break
@@ -131,12 +134,12 @@ class Turns:
                 if bound is None and self._wants:
                     bound, *wants = self._wants
                     self._wants = tuple(wants)
-                if bound is None and session.follows:
-                    session.follow_on()
+                if bound is None and self.follow is not None:
+                    self._follow_on(self.follow)
                     break
                 if bound is None:
                     taken += 1
-                    bound = session.bind(lines[taken - 1])
+                    bound = session.intake.bind(lines[taken - 1])
                     if bound is None:
                         continue
                 if isinstance(bound, Call) and (entry := command.TABLE[bound.verb]).light and session.account:
@@ -148,10 +151,16 @@ class Turns:
                 elif isinstance(bound, Call):
                     self.start(bound)
                 else:
-                    session.refuse(bound.ref, bound.refusal)
+                    session.answers.refuse(bound.ref, bound.refusal)
         finally:
             del lines[:taken]  # whatever fails, no line is begun twice
         self._taken += taken
+
+    def _follow_on(self, after: int) -> None:
+        """All is said that belongs before what was missed; the next line is begun when that is shown, too."""
+        self.follow = None
+        self.barrier = True
+        self._session.instance.feed.follow(self._session, after)
 
     def start(self, call: Call) -> None:
         """Begin a call that is a barrier. A ping comes behind what everybody on this instance has sent before it."""

@@ -229,7 +229,7 @@ class PaceTests(Base):
         server.writer.hold()
         for _ in range(20):
             alice.send(b'{"id":1,"do":"away","text":"' + b"x" * 30_000 + b'"}\n')
-        kept = sum(len(line) for line in alice.protocol.session._turns.lines)
+        kept = sum(len(line) for line in alice.protocol.session.turns.lines)
         self.assertLess(kept, 200_000)
         self.assertEqual(alice.transport.producerState, "paused")
         server.writer.release()

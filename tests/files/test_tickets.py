@@ -203,7 +203,7 @@ class SealedTests(Base):
         """A sealed message that carries the number tells of the file; only its sender may do that, once."""
         raw = self.raw(self.alice.call(do="upload", room="#ops", size=len(DATA), digest=sha(DATA))["ok"]["ticket"])
         raw.send(DATA)
-        alice, bob = (client.protocol.session.me for client in (self.alice, self.bob))
+        alice, bob = (client.protocol.session.identity.me for client in (self.alice, self.bob))
 
         def say(tx: Any, me: Any) -> Any:
             room = tx.room(3, me.account)
