@@ -241,7 +241,7 @@ class OrderTests(Base):
         self.server.person("bob").hang_up()
         client = self.server.connect()
 
-        def breaks(run: Any) -> Deferred[Any]:
+        def breaks(run: Any, who: Any) -> Deferred[Any]:
             return self.server.passwords.run(lambda: 1 // 0)
 
         slowly, self.server.instance.slowly = self.server.instance.slowly, breaks
