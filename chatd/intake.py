@@ -17,6 +17,7 @@ from chatd.interview import Heard, Interview
 from chatd.model import Call
 from chatd.turns import Refused
 from chatd.wire import rawline
+from chatd.wire.dialect import is_interactive
 from chatd.wire.framing import Overlong
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Intake:
             dialect.guests = session.instance.feed.routing.guests
             dialect.secure = session.secure
             dialect.certified = bool(session.identity.me.certificate)
-        if dialect.interactive:
+        if is_interactive(dialect):
             session.interview = Interview(dialect)
         session.shape = dialect.shape
         session.focused = dialect.focused

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from chatd.errors import Refusal
 from chatd.model import Ask, Call
-from chatd.wire.dialect import Dialect
+from chatd.wire.dialect import Interactive
 
 ASK_AGAIN: Final = {
     "BAD_PASSWORD": ("password", "new"),
@@ -42,7 +42,7 @@ class Interview:
 
     __slots__ = ("_dialect", "_put", "at_door", "misses", "question")
 
-    def __init__(self, dialect: Dialect) -> None:
+    def __init__(self, dialect: Interactive) -> None:
         self._dialect = dialect
         self.question: Question | None = None
         self.at_door = False

@@ -33,7 +33,7 @@ from chatd.intake import Intake
 from chatd.interview import Interview
 from chatd.model import Ask, Call, Envelope, Event, Room
 from chatd.turns import Turns
-from chatd.wire.dialect import Dialect
+from chatd.wire.dialect import Dialect, is_decrypting
 
 
 class State(Enum):
@@ -267,7 +267,7 @@ class Session:
 
     def envelopes(self, envelopes: list[Envelope]) -> None:
         """Have these sent."""
-        assert self.dialect is not None
+        assert self.dialect is not None and is_decrypting(self.dialect)
         self.write(b"".join(map(self.dialect.envelope, envelopes)))
 
     def _dismissed(self, event: Event) -> None:

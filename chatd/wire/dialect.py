@@ -7,7 +7,7 @@ needs is handed to it.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 from chatd.command import Settings
 from chatd.errors import Refusal
@@ -69,12 +69,6 @@ class Dialect(Protocol):
     def refuse(self, ref: Any, refusal: Refusal, ask: Ask | None = None) -> bytes:
         """A refusal; `ask` is the question that a person would have been put, where something is missing."""
 
-    def ask(self, ask: Ask) -> bytes:
-        """A question to a person."""
-
-    def answered(self, secret: bool) -> bytes:
-        """What follows a person's answer."""
-
     def notice(self, name: str, fields: Mapping[str, Any]) -> bytes:
         """Something the server says by itself."""
 
@@ -84,5 +78,29 @@ class Dialect(Protocol):
     def events(self, events: Sequence[Event], room: Room, viewer: int, current: bool) -> list[bytes]:
         """Each event as `viewer` sees it (0: as everybody does), one byte string each."""
 
+
+class Interactive(Dialect, Protocol):
+    """One for people, who can be asked."""
+
+    def ask(self, ask: Ask) -> bytes:
+        """A question to a person."""
+
+    def answered(self, secret: bool) -> bytes:
+        """What follows a person's answer."""
+
+
+class Decrypting(Dialect, Protocol):
+    """One whose clients can be devices."""
+
     def envelope(self, envelope: Envelope) -> bytes:
-        """What is for this device alone; only where the dialect `decrypts`."""
+        """What is for this device alone."""
+
+
+def is_interactive(dialect: Dialect) -> TypeGuard[Interactive]:
+    """Whether people can be asked in it."""
+    return dialect.interactive
+
+
+def is_decrypting(dialect: Dialect) -> TypeGuard[Decrypting]:
+    """Whether its clients can be devices."""
+    return dialect.decrypts

@@ -127,14 +127,6 @@ class Json:
             }
         return _line({"re": ref, "error": error | {"with": refusal.fields}})
 
-    def ask(self, ask: Ask) -> bytes:
-        """Programs are not asked: the session refuses instead, and the refusal holds the question."""
-        raise NotImplementedError
-
-    def answered(self, secret: bool) -> bytes:
-        """Nothing."""
-        return b""
-
     def notice(self, name: str, fields: Mapping[str, Any]) -> bytes:
         """`{"ev":"closing"}`"""
         return _line({"ev": name} | dict(fields))

@@ -15,7 +15,7 @@ from chatd import texts
 from chatd.command import Settings, bind
 from chatd.errors import Refusal
 from chatd.limits import Limits
-from chatd.model import Ask, Call, Envelope, Event, Reply, Room
+from chatd.model import Ask, Call, Event, Reply, Room
 from chatd.wire import telnet
 from chatd.wire.framing import Lines, Overlong
 
@@ -127,10 +127,6 @@ class Plain:
     def now(self, name: str, fields: Mapping[str, Any], room: Room, viewer: int) -> bytes:
         """Nothing: it would garble what is being typed."""
         return b""
-
-    def envelope(self, envelope: Envelope) -> bytes:
-        """No session of this dialect is a device."""
-        raise NotImplementedError
 
     def events(self, events: Sequence[Event], room: Room, viewer: int, current: bool) -> list[bytes]:
         """Each event's lines."""

@@ -16,7 +16,7 @@ from typing import Any, Final
 from chatd import texts
 from chatd.command import TABLE, Settings
 from chatd.errors import Refusal
-from chatd.model import DELETED, Ask, Call, Envelope, Event, Reply, Room
+from chatd.model import DELETED, Ask, Call, Event, Reply, Room
 from chatd.wire.framing import Lines, Overlong
 from chatd.wire.irc import answers, presence, talk, terms, verbs
 from chatd.wire.irc.asked import Asked
@@ -375,14 +375,6 @@ class Irc:
         asked = ref if isinstance(ref, Asked) else self.silent()
         return self.answer(asked, answers.refused(self, asked, refusal, ask))
 
-    def ask(self, ask: Ask) -> bytes:
-        """Nobody is asked: what is missing is refused."""
-        raise NotImplementedError
-
-    def answered(self, secret: bool) -> bytes:
-        """Nothing."""
-        return b""
-
     def notice(self, name: str, fields: Mapping[str, Any]) -> bytes:
         """What the server says by itself."""
         if name == "monitor":
@@ -402,10 +394,6 @@ class Irc:
         return dump(presence.now(self, name, fields, room, viewer))
 
     # -- events out ---------------------------------------------------------------------------------------------------
-
-    def envelope(self, envelope: Envelope) -> bytes:
-        """No session of this dialect is a device."""
-        raise NotImplementedError
 
     def events(self, events: Sequence[Event], room: Room, viewer: int, current: bool) -> list[bytes]:
         """Each event's lines."""
