@@ -28,6 +28,10 @@ STRANGERS_A_TURN: Final = 16
 """Of how many who are not in what they say is looked at in one turn of the reactor."""
 TIDY: Final = 10.0
 """Seconds between two looks at what changes slowly."""
+LINGER: Final = 1.0
+"""Seconds for which it is awaited in which dialect somebody who cannot stay is to be told so."""
+LINGERING: Final = 64
+"""How many are awaited at once: fewer than service.SPARE_FILES. The longest waiting makes room for one more."""
 FILE_SWEEP: Final = 1.0
 """Seconds between two looks at the transfers."""
 _log = Logger()
@@ -49,6 +53,7 @@ class ChatFactory(Factory[ChatProtocol]):
         self._clock = clock
         self.connections: set[ChatProtocol] = set()
         self._silent: dict[ChatProtocol, float] = {}
+        self._lingering: dict[ChatProtocol, float] = {}
         self._outside: dict[ChatProtocol, float] = {}
         self._closing: dict[ChatProtocol, float] = {}
         self._draining = False
@@ -70,18 +75,23 @@ class ChatFactory(Factory[ChatProtocol]):
         """A protocol for somebody new; none once this instance stops."""
         return None if self._draining else ChatProtocol(self)
 
-    def came(self, protocol: ChatProtocol) -> Refusal | None:
-        """A connection is made; why it cannot stay, if it cannot.
+    def came(self, protocol: ChatProtocol) -> None:
+        """A connection is made. If it cannot stay it is told why, and until then takes nobody's place.
 
         Where too many stand at the door, whoever stands there longest makes room: a crowd that does not log in can
         keep nobody out who does.
         """
         now = self._clock.seconds()
         session, limits = protocol.session, self.instance.settings.limits
-        refusal = self._crowd.admit(session.address, len(self.connections), limits, exempt=session.exempt)
+        staying = len(self.connections) - len(self._lingering)
+        refusal = self._crowd.admit(session.address, staying, limits, exempt=session.exempt)
         self.connections.add(protocol)
         if refusal is not None:
-            return refusal
+            protocol.refusal = refusal
+            self._lingering[protocol] = now
+            if len(self._lingering) > LINGERING:
+                self._turn_away(next(iter(self._lingering)))
+            return
         self._silent[protocol] = now
         self._outside[protocol] = now
         while len(self._outside) > limits.strangers:
@@ -89,7 +99,10 @@ class ChatFactory(Factory[ChatProtocol]):
             del self._outside[oldest]
             if _is_stranger(oldest):
                 oldest.session.dismiss(Refusal("FULL"), "full")
-        return None
+
+    def _turn_away(self, protocol: ChatProtocol) -> None:
+        self._lingering.pop(protocol, None)
+        protocol.turn_away()
 
     def has_to_wait(self, protocol: ChatProtocol, data: bytes) -> bool:
         """Whether somebody who is not in has to wait with this for a later turn of the reactor: then it is kept.
@@ -140,7 +153,7 @@ class ChatFactory(Factory[ChatProtocol]):
         """A connection has ended."""
         self.connections.discard(protocol)
         self._crowd.left(protocol.session.address, exempt=protocol.session.exempt)
-        for held in (self._silent, self._outside, self._closing, self._held):
+        for held in (self._silent, self._outside, self._closing, self._held, self._lingering):
             held.pop(protocol, None)
         if self._empty is not None and not self.connections:
             empty, self._empty = self._empty, None
@@ -160,6 +173,8 @@ class ChatFactory(Factory[ChatProtocol]):
         """Whose time is over: the silent see the door, those who do not log in or do not go are put out."""
         now = self._clock.seconds()
         limits = self.instance.settings.limits
+        for protocol in _due(self._lingering, now - LINGER):
+            protocol.turn_away()
         for protocol in _due(self._silent, now - limits.door_after):
             if protocol.pending or protocol.unread():
                 self._silent[protocol] = now

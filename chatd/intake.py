@@ -93,6 +93,20 @@ class Intake:
             self.greeted = True
             session.instance.feed.flush()
 
+    def overhear(self, data: bytes) -> bool:
+        """Somebody who cannot stay says something: whether it is clear by now in which dialect."""
+        self._first += data
+        return self._first.lstrip()[:1] == b"{" or b"\n" in self._first or len(self._first) > rawline.LONGEST
+
+    def turned_away(self, refusal: Refusal) -> bytes:
+        """Why somebody cannot stay, in the dialect of what they have begun to say: nothing is a person's."""
+        first, self._first = self._first, b""
+        below = b"\r\n" if self.greeted else b""
+        if rawline.is_raw(first):
+            return below + rawline.turned_away(first, refusal)
+        instance = self._session.instance
+        return below + instance.dialects(first, instance.settings).refuse(None, refusal)
+
     def end(self) -> None:
         """No more will come: what has come of a first line is none, and never will be."""
         self._first = b""

@@ -24,6 +24,7 @@ from zope.interface import implementer
 
 from chatd.command import Settings
 from chatd.crowd import Bucket
+from chatd.errors import Refusal
 from chatd.instance import Transfer
 from chatd.pipe import Pipe
 from chatd.session import Session, State
@@ -67,6 +68,8 @@ class ChatProtocol(Protocol):
         """What a stranger has said, and nobody has looked at yet."""
         self.heard = factory.swept
         """When something came last."""
+        self.refusal: Refusal | None = None
+        """Why it cannot stay: to be said in the dialect of its first line, if that comes within a moment."""
 
     def connectionMade(self) -> None:
         """Somebody is there."""
@@ -88,19 +91,27 @@ class ChatProtocol(Protocol):
             _keep_alive(transport, limits.keepalive_seconds)
         transport.bufferSize = limits.send_buffer_bytes
         transport.registerProducer(self, True)
-        if (refusal := self.factory.came(self)) is not None:
-            self.session.dismiss(refusal, "full")
+        self.factory.came(self)
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes have come."""
         self.heard = self.factory.swept
-        if self._file is None:
+        if self.refusal is not None:
+            if self.session.intake.overhear(data):
+                self.turn_away()
+        elif self._file is None:
             if not self.session.exempt:
                 self.factory.spend(self, len(data))
             if self.session.account or not self.factory.has_to_wait(self, data):
                 self.session.intake.receive(data)
         else:
             self._file.received(data)
+
+    def turn_away(self) -> None:
+        """Say why it cannot stay, and end it."""
+        refusal, self.refusal = self.refusal, None
+        if refusal is not None:
+            self.session.dismiss(refusal, "full")
 
     def let_in(self) -> None:
         """It is this stranger's turn."""
@@ -112,6 +123,7 @@ class ChatProtocol(Protocol):
         """The client sends no more, and may still read."""
         transport: Any = self.transport
         self.let_in()
+        self.turn_away()
         if self._file is None:
             self.session.eof()
         elif self.session.state is State.CLOSING:

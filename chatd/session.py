@@ -342,9 +342,7 @@ class Session:
         """Say why this connection cannot stay, and end it. Who has said nothing yet is taken for a person."""
         if self.state in _OPEN:
             self.instance.audit.refused(self, "", refusal)
-            dialect = self.dialect or self.instance.dialects(b"", self.instance.settings)
-            below = b"\r\n" if self.intake.greeted and self.dialect is None else b""
-            self.write(below + dialect.refuse(None, refusal))
+            self.write(self.dialect.refuse(None, refusal) if self.dialect else self.intake.turned_away(refusal))
             self.close(why)
 
     def eof(self) -> None:

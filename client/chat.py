@@ -91,6 +91,8 @@ class Chat:
         self._closing = False
         self._token: str | None = store.get("token")
         self._was_inside = False
+        self._parting = ""
+        """Why there was no connection, the last time."""
         self._dirty = False
         self._ahead: deque[str] = deque()
         self._typing = (0, 0.0)  # the room in which I was said to be typing, and when
@@ -489,8 +491,11 @@ class Chat:
             self.outage = self.talk.inside
         if was_online and not self._closing and self.talk.inside:
             self.notice(sentences.keep_typing(0, self.unsent), style="class:offline")
-        elif not was_online and (not self._was_inside or self.face.says_where):
+        elif (why.endswith(".") and why != self._parting) or (
+            not was_online and (not self._was_inside or self.face.says_where)
+        ):
             self.notice(sentences.cannot_reach(self.where, why, wait), style="class:offline")
+        self._parting = why
         self.face.unreachable(why, wait)
         self.face.refresh()
 

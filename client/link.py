@@ -38,6 +38,8 @@ from client.answers import Lost, Refused
 LONGEST: Final = 8 * 1024 * 1024
 FIRST, MOST = 0.5, 30.0
 """Seconds of the first and of the longest back-off."""
+PARTING: Final = frozenset({"FULL", "CROWDED", "SLOW", "IDLE"})
+"""Refusals of no call: the server says why it hangs up."""
 QUIET: Final = 15.0
 DEAD: Final = 10.0
 """Seconds of silence until it is asked whether the line lives, and then until it is taken for dead."""
@@ -62,7 +64,7 @@ class Listener(Protocol):
         """Events came, in order."""
 
     def offline(self, why: str, wait: float, *, was_online: bool) -> None:
-        """No connection; it is tried again in `wait` seconds."""
+        """No connection; it is tried again in `wait` seconds. `why` is a word or two, or a sentence of the server's."""
 
 
 class Inputs(Protocol):
@@ -110,6 +112,7 @@ class Core:
         self.listener = listener
         self.machine: Inputs
         self.wire: _Lines | None = None
+        self.parting = ""
         self.tries = 2  # the very first failure says "Retry in 2 s"
         self.timer: Any = None
         self.opening: Deferred[Any] | None = None
@@ -165,7 +168,8 @@ class Core:
         wait = min(MOST, FIRST * 2**self.tries) * (1 - random.random() / 2)
         self.tries += 1
         self.timer = self.reactor.callLater(wait, self.machine.retry)
-        self.listener.offline(why, wait, was_online=was_online)
+        parting, self.parting = self.parting, ""
+        self.listener.offline(parting or why, wait, was_online=was_online)
 
     def gone(self) -> None:
         """The connection has ended: no answer will come."""
@@ -213,6 +217,8 @@ class Core:
                     waiting.errback(Failure(Refused(fields["error"])))
                 else:
                     waiting.callback(fields["ok"] | {"as": fields.get("as", "")})
+            elif "error" in fields and fields["error"].get("code") in PARTING:
+                self.parting = str(fields["error"].get("text", ""))
         if events:
             self.listener.heard(events)
 
@@ -324,6 +330,10 @@ def _build() -> Callable[[Core], Inputs]:
     inside.upon(Inputs.left).to(door).returns(None)
 
     @greeting.upon(Inputs.lost).to(waiting)
+    def lose_again(inputs: Inputs, core: Core, why: str) -> None:
+        core.gone()
+        core.back_off(why, was_online=False)
+
     @door.upon(Inputs.lost).to(waiting)
     @inside.upon(Inputs.lost).to(waiting)
     def lose(inputs: Inputs, core: Core, why: str) -> None:

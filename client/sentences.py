@@ -140,7 +140,15 @@ def news(what: str, name: str, *, own: bool) -> str | None:
 
 
 def cannot_reach(where: str, why: str, wait: float) -> str:
-    """No connection yet."""
+    """No connection yet; where the server has said why, in its words.
+
+    >>> cannot_reach("localhost:8000", "refused", 2.2)
+    'Cannot reach localhost:8000 (refused). Retry in 2 s, Ctrl-C to stop.'
+    >>> cannot_reach("localhost:8000", "This server is full. Try again later.", 2.2)
+    'This server is full. Try again later. Retry in 2 s, Ctrl-C to stop.'
+    """
+    if why.endswith("."):
+        return f"{why} Retry in {max(1, round(wait))} s, Ctrl-C to stop."
     return f"Cannot reach {where} ({why}). Retry in {max(1, round(wait))} s, Ctrl-C to stop."
 
 

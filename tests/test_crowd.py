@@ -13,10 +13,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chatd import crowd
 from chatd.crowd import Bucket, network
+from chatd.factory import LINGER, LINGERING
 from tests.live import PASSWORD, TWISTD, LiveTestCase, free_ports, new_mid
 from tests.memory import ABROAD, BANNER, DOOR, Client, Server, settings
 
 FULL = "This server is full. Try again later."
+MOMENT = LINGER + 0.1
+"""Who cannot stay and says nothing for so long, is told so as a person is."""
 
 
 class BucketTests(SynchronousTestCase):
@@ -63,6 +66,7 @@ class PlaceTests(Base):
         has gone, another may come."""
         server = self.serve(connections_per_address=2)
         first, second, third = (server.connect(ABROAD) for _ in range(3))
+        server.advance(MOMENT)
         self.assertEqual(third.lines(), ["Too many connections from your address: 2 at once."])
         self.assertTrue(third.closed)
         self.assertFalse(second.closed)
@@ -78,10 +82,14 @@ class PlaceTests(Base):
         server = self.serve(connections_per_address=3)
         for _ in range(3):
             clients = [server.connect(f"2001:db8::{number}") for number in range(6)]
+            server.advance(MOMENT)
             self.assertEqual([client.closed for client in clients], [False] * 3 + [True] * 3)
             for client in clients:
                 client.cut()
+        for client in [server.connect("2001:db8::1") for _ in range(6)]:
+            client.cut()
         self.assertEqual(server.factory._crowd._from, {})
+        self.assertEqual(server.factory._lingering, {})
 
     def test_in_all(self) -> None:
         """Past all places everybody is told so, from this machine, too; who is in is not concerned."""
@@ -89,6 +97,7 @@ class PlaceTests(Base):
         alice = server.program("alice")
         server.connect()
         late = server.connect()
+        server.advance(MOMENT)
         self.assertEqual(late.lines(), [FULL])
         self.assertTrue(late.closed)
         self.assertEqual(alice.code(do="whoami"), "ok")
@@ -98,7 +107,9 @@ class PlaceTests(Base):
         server = self.serve(process_bytes=2**26)
         self.patch(crowd, "resident", lambda: 2**26 + 1)
         server.advance(10.1)
-        self.assertEqual(server.connect().lines(), [FULL])
+        late = server.connect()
+        server.advance(MOMENT)
+        self.assertEqual(late.lines(), [FULL])
         self.patch(crowd, "resident", lambda: 2**26)
         server.advance(10.1)
         self.assertFalse(server.connect().closed)
@@ -155,6 +166,82 @@ class PlaceTests(Base):
         self.assertFalse(gone.closed)
         server.advance(60)
         self.assertEqual(gone.lines()[-1], words)
+
+
+class TurnedAwayTests(Base):
+    """Who cannot stay is told so in their own dialect, if they say a word within a moment."""
+
+    def test_in_each_dialect(self) -> None:
+        """The first line chooses the dialect of the refusal, as it does of everything else; nothing of it is done."""
+        server = self.serve(connections=1)
+        alice = server.program("alice")
+        said = {}
+        for first in (
+            b'{"id":1,"do":"he',
+            b"NICK bob\r\n",
+            b"/ping x\r\n",
+            b"RAW 00112233\n",
+            b"RAW 00112233 0\n",
+            b"RAW ?\n",
+            b"x" * 1_000,
+        ):
+            client = server.connect()
+            client.send(first)
+            said[first] = client.read().decode()
+            self.assertTrue(client.closed, first)
+        error = '"error":{"code":"FULL","text":"This server is full. Try again later.","with":{}}}'
+        self.assertEqual(
+            list(said.values()),
+            [
+                f'{{"re":null,{error}\n',
+                f"ERROR :{FULL}\r\n",
+                f"{FULL}\r\n",
+                f"{{{error}\n",
+                f"{FULL}\n",
+                f"{{{error}\n",
+                f"{FULL}\r\n",
+            ],
+        )
+        self.assertEqual(server.audit.refusals["FULL"], len(said))
+        self.assertEqual(alice.code(do="whoami"), "ok")
+
+    def test_in_pieces(self) -> None:
+        """A line that comes byte by byte is waited for; one that is never ended, and a side that is closed, are not."""
+        server = self.serve(connections=0)
+        slow, never, closed = server.connect(), server.connect(), server.connect()
+        for byte in b"USER":
+            slow.send(bytes([byte]))
+        never.send(b"NICK bob")
+        self.assertEqual((slow.read(), slow.closed), (b"", False))
+        slow.send(b" x\n")
+        self.assertEqual(slow.read(), f"ERROR :{FULL}\r\n".encode())
+        closed.finish()
+        self.assertEqual(closed.lines(), [FULL])
+        server.advance(MOMENT)
+        self.assertEqual(never.read(), f"ERROR :{FULL}\r\n".encode())
+        self.assertEqual(server.factory._lingering, {})
+
+    def test_a_flood(self) -> None:
+        """So many are waited for and no more: the longest waiting is told at once. They take nobody's place."""
+        server = self.serve(connections=2)
+        alice = server.program("alice")
+        bob = server.connect()
+        crowd_ = [server.connect() for _ in range(LINGERING + 10)]
+        self.assertEqual([client.closed for client in crowd_], [True] * 10 + [False] * LINGERING)
+        bob.hang_up()
+        self.assertEqual(server.connect().code(do="ping"), "ok")
+        self.assertEqual(alice.code(do="whoami"), "ok")
+
+    def test_at_the_door(self) -> None:
+        """Who makes room for others, or is too slow, is told so in the dialect of what they have begun to say."""
+        server = self.serve(strangers=2, login_seconds=60.0)
+        begun, silent = server.connect(ABROAD), server.connect("198.51.100.1")
+        begun.send(b'{"id":1,')
+        server.connect("198.51.100.2")
+        self.assertEqual(begun.objects()[0]["error"]["code"], "FULL")
+        silent.send(b"CAP LS")
+        server.advance(61)
+        self.assertRegex(silent.read().decode(), r"^ERROR :Nobody logged in here for 60 s\.")
 
 
 class PaceTests(Base):

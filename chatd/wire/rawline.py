@@ -80,6 +80,14 @@ def refused(opening: Opening | None, refusal: Refusal) -> bytes:
     return _line({"error": {"code": refusal.code, "text": found[0], "with": refusal.fields}})
 
 
+def turned_away(first: bytes, refusal: Refusal) -> bytes:
+    """Why a connection that begins so cannot stay."""
+    try:
+        return refused(read(first.partition(b"\n")[0]), refusal)
+    except Refusal:
+        return refused(None, refusal)
+
+
 def _text(lines: list[str]) -> bytes:
     """Lines for a shell: they end in LF alone."""
     return "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")

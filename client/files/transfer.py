@@ -19,7 +19,16 @@ from client.files.progress import Meter
 from client.files.source import Source
 from client.files.wires import Cut, Raw, Receiving, Sending
 
-PASSING: Final = {"RATE": 1.0, "BUSY": 1.0, "DRAINING": 1.0, "INTERNAL": 5.0, "TICKET": 0.0, "FILE_CUT": 0.0}
+PASSING: Final = {
+    "RATE": 1.0,
+    "BUSY": 1.0,
+    "DRAINING": 1.0,
+    "FULL": 5.0,
+    "CROWDED": 5.0,
+    "INTERNAL": 5.0,
+    "TICKET": 0.0,
+    "FILE_CUT": 0.0,
+}
 """Refusals that pass by themselves, and seconds until it is tried again."""
 FIRST, MOST = 0.25, 30.0
 """Seconds of the first and of the longest wait after a cut; one that brought bytes counts from the first again."""

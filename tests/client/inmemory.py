@@ -81,6 +81,8 @@ class Cable:
                 came = b"".join(json.dumps(told).encode() + b"\n" for told in said)
             if came:
                 self.client.dataReceived(came)
+            if not came and self.far.closed:
+                self.cut()  # the server has hung up
         return bool(sent or came)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from client.outbox import Mark
 from tests.client.inmemory import ChatTestCase, Person
-from tests.memory import PASSWORD
+from tests.memory import PASSWORD, settings
 
 
 class ChatTests(ChatTestCase):
@@ -64,6 +64,25 @@ class ChatTests(ChatTestCase):
         self.assertEqual(bob.said()[-3:], ["bob: before  ++", "alice: are you there?", "bob: back soon  ++"])
         self.assertIn("online again, 1 missed, 1 sent", bob.seen)
         self.assertEqual(alice.said().count("bob: back soon"), 1)
+
+    def test_no_room(self) -> None:
+        """Where the server is full it says so, once while that lasts for who was in before; then all goes on."""
+        bob = self.person("bob")
+        bob.type("/join #ops")
+        self.server.factory.reload(settings(connections=0))
+        alice = Person(self, "alice")
+        self.assertRegex(alice.seen[-1], r"^This server is full\. Try again later\. Retry in \d s, Ctrl-C to stop\.$")
+        bob.cables[-1].cut()
+        bob.type("later")
+        self.wait(31)
+        full = [row for row in bob.seen if row.startswith("This server is full.")]
+        self.assertEqual(len(full), 1)
+        self.assertGreater(len(bob.cables), 3)
+        self.server.factory.reload(settings())
+        self.wait(31)
+        self.assertEqual(bob.said()[-1], "bob: later  +")
+        alice.register()
+        self.assertIn("Welcome, alice.", alice.seen)
 
     def test_typed_ahead(self) -> None:
         """What is typed behind a command goes where that command leads, or answers what it asks: never elsewhere."""
