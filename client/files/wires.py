@@ -11,6 +11,7 @@ server names. Nothing is kept in memory but a piece.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -36,15 +37,17 @@ class Cut(Exception):
     """The connection ended before the transfer was through."""
 
 
-class Raw(Protocol):
+class Raw(Protocol, ABC):
     """One raw connection. `done` gives what the server said last."""
 
     def __init__(self, ticket: str, later: Callable[[float, Callable[[], None]], Any]) -> None:
         self.done: Deferred[dict[str, Any]] = Deferred(lambda _: self._abort())
         self._ticket = ticket
         self._later = later
-        self._head: bytearray | None = bytearray()
-        """What came of a line that is not whole yet; None: bytes come."""
+        self._head = bytearray()
+        """What came of a line that is not whole yet."""
+        self._file: Callable[[bytes], None] | None = None
+        """Takes the file's bytes, once those come and no more lines."""
         self._moved = True
         self._over = False
         self._timer: Any = None
@@ -71,8 +74,8 @@ class Raw(Protocol):
     def dataReceived(self, data: bytes) -> None:
         self._moved = True
         while data and not self._over:
-            if self._head is None:
-                self.bytes_came(data)
+            if self._file is not None:
+                self._file(data)
                 return
             line, newline, data = data.partition(b"\n")
             self._head += line
@@ -93,13 +96,9 @@ class Raw(Protocol):
         except (JSONDecodeError, KeyError, TypeError):
             self.fail(Cut())
 
+    @abstractmethod
     def said(self, fields: dict[str, Any]) -> None:
         """A line of the server's."""
-        raise NotImplementedError
-
-    def bytes_came(self, data: bytes) -> None:
-        """Bytes of the file."""
-        raise NotImplementedError
 
     def finish(self, fields: dict[str, Any]) -> None:
         """It is through."""
@@ -223,9 +222,9 @@ class Receiving(Raw):
         elif self._pieces.whole:
             self.finish(fields)
         else:
-            self._head = None
+            self._file = self._came
 
-    def bytes_came(self, data: bytes) -> None:
+    def _came(self, data: bytes) -> None:
         try:
             self._pieces.take(self._at, data, self._keep)
         except Exception as error:  # it does not fit, or the disk is full
