@@ -17,6 +17,7 @@ from chatd.model import Account, Ask, Call, Reply, Turn
 
 if TYPE_CHECKING:
     from chatd.session import Session
+    from chatd.store import ReadTx
 
 NONSENSE: Final = frozenset({"UNKNOWN_CMD", "BAD_LINE", "LINE_TOO_LONG"})
 
@@ -74,7 +75,7 @@ class Answers:
             session.instance.feed.when(result.fields["seq"], lambda: self._reached(call, result))
             return
         if isinstance(result, Reply) and result.turn is not None and result.turn.account is not None:
-            self._read_more(call, result, result.turn.account)
+            self._read_more(call, result, result.turn.account, result.turn.login)
             return
         self._settle(call, result)
         if late:
@@ -95,8 +96,10 @@ class Answers:
             assert call is not None
             self._settle(call, pong)
 
-    def _read_more(self, call: Call, reply: Reply, account: Account) -> None:
-        """Somebody is in: read what there is to tell them, beside the writer."""
+    def _read_more(self, call: Call, reply: Reply, account: Account, login: int) -> None:
+        """Somebody is in: read what there is to tell them, beside the writer. A login that was ended meanwhile, before
+        this session began to hear of such things, is none.
+        """
         after = command.TABLE[call.verb].after
         if after is None:
             self._settle(call, reply)
@@ -108,7 +111,12 @@ class Answers:
             instance.gate.leave()
             return more
 
-        instance.db.read(lambda tx: after(tx, account, settings)).addBoth(told).addCallback(
+        def read(tx: ReadTx) -> dict[str, Any]:
+            if not tx.stands(login):
+                raise Refusal("NOT_LOGGED_IN")
+            return after(tx, account, settings)
+
+        instance.db.read(read).addBoth(told).addCallback(
             lambda more: reply._replace(fields={**reply.fields, **more})
         ).addCallbacks(self._settle_late, self._untold, callbackArgs=(call,), errbackArgs=(call,))
 

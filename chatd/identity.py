@@ -103,7 +103,7 @@ class Identity:
 
     def _vanish(self) -> None:
         """A guest is tied to this session: with it go the memberships and the name."""
-        me, session = self.me, self._session
+        me, session = self.me._replace(login=0), self._session  # the login may have ended already
         reason = session.dialect.farewell if session.dialect is not None else ""
         self._guest = self._operator = False
         session.instance.db.write(lambda tx: command.perform(tx, me, Call("vanish", {"reason": reason}))).addErrback(

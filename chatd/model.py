@@ -128,8 +128,8 @@ class Call(NamedTuple):
 class Me(NamedTuple):
     """On whose behalf a call runs, and under which settings.
 
-    `account` 0 is nobody yet; `room` 0 is no current room; `login` is the login's row. `here`: where this
-    connection came to: host, port, and whether by TLS. `certificate`: the SHA-256
+    `account` 0 is nobody yet; `room` 0 is no current room; `login` is the login's row (0: it is no session's call).
+    `here`: where this connection came to: host, port, and whether by TLS. `certificate`: the SHA-256
     of the one that the client showed ("": none). `device` is the row of the account's device that this session is,
     `device_id` its id; 0: it is none, and can neither open nor sign anything.
     """

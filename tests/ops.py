@@ -141,7 +141,7 @@ class Person:
     @property
     def me(self) -> Me:
         """On whose behalf calls run now."""
-        return Me(self.id, self.name, self.room, 1, "127.0.0.1", self.world.settings, self.operator)
+        return Me(self.id, self.name, self.room, 0, "127.0.0.1", self.world.settings, self.operator)
 
     def do(self, call: Call) -> Reply | Ask | Refusal:
         """Have this done; what came of it."""

@@ -53,22 +53,24 @@ def sessions(tx: ReadTx, me: Me) -> Reply:
 def logout(tx: Tx, me: Me, which: str | int = "") -> Reply:
     """Log out here, or the session of that number (see /sessions), or all of them."""
     if which == "all":
-        count = _end_others(tx, me)
-        tx.drop_login(me.account, me.login)
-        return Reply("logged_out_all", {"count": count + 1}, Turn(logout=True))
+        return Reply("logged_out_all", {"count": _end_all(tx, me)}, Turn(logout=True))
     if which == "":
-        tx.drop_login(me.account, me.login)
+        _end(tx, me, me.login)
         return Reply("logged_out", {"name": me.name}, Turn(logout=True))
     logins = tx.logins(me.account, tx.now - me.settings.limits.session_days * DAY_MS)
     number = int(which) if str(which).isdecimal() and len(str(which)) < 6 else 0
     if not 1 <= number <= len(logins):
         raise Refusal("BAD_USAGE", usage="/logout [which]")
     gone = logins[number - 1]
-    tx.drop_login(me.account, gone.id)
-    here = gone.id == me.login
-    if not here:
-        tx.append("logged_out", tx.inbox(me.account), me.account, data={"logins": [gone.id]})
-    return Reply("logged_out_other", {"n": number, "client": gone.client}, Turn(logout=True) if here else None)
+    _end(tx, me, gone.id)
+    fields = {"n": number, "client": gone.client}
+    return Reply("logged_out_other", fields, Turn(logout=True) if gone.id == me.login else None)
+
+
+def _end(tx: Tx, me: Me, login: int) -> None:
+    """This login is no more. One's own, too, may be connected more than once: whoever has its token can do so."""
+    tx.drop_login(me.account, login)
+    tx.append("logged_out", tx.inbox(me.account), me.account, data={"logins": [login]})
 
 
 def _prepare_password(
@@ -103,16 +105,16 @@ def password(tx: Tx, me: Me, slow: Checked, **_: Any) -> Reply | Refusal:
         return refusal
     assert slow.better is not None
     tx.set_password(me.account, slow.better)
-    return Reply("password_changed", {"logged_out": _end_others(tx, me)})
+    return Reply("password_changed", {"logged_out": _end_all(tx, me, but=me.login)})
 
 
-def _end_others(tx: Tx, me: Me) -> int:
-    """Log every other device out, wherever it is connected: the event that says so ends it. How many there were."""
-    others = [entry.id for entry in tx.logins(me.account, 0) if entry.id != me.login]
-    if others:
-        tx.append("logged_out", tx.inbox(me.account), me.account, data={"logins": others})
-    tx.drop_logins(me.account, me.login)
-    return len(others)
+def _end_all(tx: Tx, me: Me, but: int = 0) -> int:
+    """Log every device out, wherever it is connected: the event that says so ends it. How many there were."""
+    ended = [entry.id for entry in tx.logins(me.account, 0) if entry.id != but]
+    if ended:
+        tx.append("logged_out", tx.inbox(me.account), me.account, data={"logins": ended})
+    tx.drop_logins(me.account, but)
+    return len(ended)
 
 
 def _prepare_delete(tx: ReadTx, me: Me, call: Call, password: str = "", **_: Any) -> Slow | Ask:

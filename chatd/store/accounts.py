@@ -120,6 +120,10 @@ class AccountReads(Base):
         )
         return None if row is None else Login(row[0], Account(row[1], row[2]), *row[3:])
 
+    def stands(self, login: int) -> bool:
+        """Whether this login has not ended."""
+        return self._one("SELECT 1 FROM login WHERE id = ?", login) is not None
+
     def logins(self, account: int, idle_since: int) -> list[Login]:
         """The devices this account is logged in on, the oldest first."""
         rows = self._all(f"SELECT {_LOGIN} WHERE l.account = ? AND l.used >= ? ORDER BY l.id", account, idle_since)

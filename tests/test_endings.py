@@ -1,0 +1,69 @@
+"""A login that has ended is connected nowhere and does nothing more, however often it is connected."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.ctl import Operator
+from tests.memory import PASSWORD, Client, Server
+
+FINGERPRINT = "ab" * 32
+
+
+class EndingTests(SynchronousTestCase):
+    """bob is connected twice by one login: somebody has a copy of its token."""
+
+    def setUp(self) -> None:
+        self.server = Server(Path(self.mktemp()))
+        self.addCleanup(self.server.stop)
+        self.bob = self.server.program("bob")
+        self.copy = self.resumed()
+
+    def resumed(self) -> Client:
+        """Another connection by the token of bob's login."""
+        client = self.server.connect()
+        client.call(do="hello", token=self.bob.welcome["token"])["ok"]
+        return client
+
+    def test_logged_out(self) -> None:
+        """Logging out, here, by number or everywhere, ends all connections of the login; who logs out stays at the
+        door."""
+        for which in ({}, {"which": "1"}, {"which": "all"}):
+            self.assertEqual(self.bob.code(do="logout", **which), "ok")
+            self.assertTrue(self.copy.closed, which)
+            self.assertFalse(self.bob.closed, which)
+            self.bob.welcome = self.bob.call(do="login", name="bob", password=PASSWORD)["ok"]
+            self.copy = self.resumed()
+            self.assertEqual(self.copy.code(do="whoami"), "ok")
+
+    def test_disabled(self) -> None:
+        """An account that the operator disables has no connection left, though its login was ended before by one."""
+        self.bob.call(do="logout")
+        chatctl = Operator(self.server.data)
+        self.assertEqual(chatctl("user", "disable", "bob").status, 0)
+        self.server.advance(1.1)
+        self.assertTrue(self.copy.closed)
+
+    def test_what_is_under_way(self) -> None:
+        """A call that comes behind the end of its login is not done: nobody who is put out leaves a door open."""
+        self.server.writer.hold()
+        self.bob.ask(do="logout", which="all")
+        self.copy.ask(do="cert", what="add", which=FINGERPRINT)
+        self.server.writer.release()
+        self.server.advance(1)
+        self.assertTrue(self.copy.closed)
+        self.assertEqual(self.server.sql("SELECT fingerprint FROM certificate"), [])
+
+    def test_who_is_just_coming_in(self) -> None:
+        """A login that is ended between its commit and what it is told of then is none."""
+        other = Server(self.server.data, node=2, clock=self.server.reactor)
+        self.addCleanup(other.stop)
+        late = other.connect()
+        other.writer.hold()
+        late.ask(do="hello", token=self.bob.welcome["token"])
+        self.bob.call(do="logout", which="all")
+        other.writer.release()
+        other.advance(2)
+        self.assertTrue(late.closed)
