@@ -56,6 +56,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "systemd": set(),
     "tls": set(),
     "config": {"limits", "errors", "listen"},
+    "options": {"command", "config", "listen", "model", "passwords", "tls"},
     "cluster": {"clock", "config", "limits", "listen", "tls", "audit", "sockets"},
     "retention": {"errors", "model", "rules", "store"},
     "ctl": {
