@@ -2,12 +2,11 @@
 
 The rule: it is nobody's hurry. What is due is looked for beside the writer; then a few events are blanked in a commit,
 and the writer is left alone for ten times as long as that took. Of several instances the one with the lowest number
-does it. It trusts no clock that leaps: what is blanked does not come back.
+does it. What is too old is so by a clock that follows no leap: what is blanked does not come back.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -32,14 +31,7 @@ SHARE: Final = 10
 """The writer is left alone for so many times as long as the last step took."""
 PAUSE: Final = 0.02
 """And for so many seconds at least."""
-LEAP_MS: Final = 3_600_000
-"""How far the time of day may move against the time that has passed before it is believed no more."""
 _log = Logger()
-
-
-def passed_ms() -> int:
-    """Milliseconds since the machine started, those in which it slept included: never set back."""
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
 
 
 class Sweeper:
@@ -52,17 +44,11 @@ class Sweeper:
         *,
         bounds: Callable[[], Bounds],
         step: Callable[[], int],
-        clock: Callable[[], int],
-        passed: Callable[[], int] = passed_ms,
     ) -> None:
         self._reactor = reactor
         self._db = db
         self._bounds = bounds
         self._step = step
-        self._clock = clock
-        self._passed = passed
-        self._offset = clock() - passed()
-        self._warned = False
         self._looks = 0
         self._loop = LoopingCall(self._look)
         self._loop.clock = reactor
@@ -93,16 +79,8 @@ class Sweeper:
         await self._db.write(lambda tx: tx.forget_farewells())
         for account, upto in await self._db.read(lambda tx: tx.erasures()):
             await self._erase(account, upto)
-        if rooms and self._trusts_clock():
+        if rooms:
             await self._go_through_rooms()
-
-    def _trusts_clock(self) -> bool:
-        """Whether the time of day has gone on as time has since this instance started."""
-        leapt = abs(self._clock() - self._passed() - self._offset)
-        if leapt > LEAP_MS and not self._warned:
-            self._warned = True
-            _log.warn("The clock has leapt by {hours} h: nothing is blanked before a restart", hours=leapt // 3_600_000)
-        return leapt <= LEAP_MS
 
     async def _go_through_rooms(self) -> None:
         after = 0

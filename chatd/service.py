@@ -45,7 +45,7 @@ from chatd.retention import Sweeper
 from chatd.slow import PasswordThread
 from chatd.store import Tx
 from chatd.store.database import Committed, Database
-from chatd.store.migrate import TooNew, guests, last_seq, migrate
+from chatd.store.migrate import TooNew, guests, last_moment, last_seq, migrate
 from chatd.tls import OWN, BadCertificate, Certificate, own_certificate
 from chatd.transfers import Transfers
 from chatd.watching import Watching
@@ -148,6 +148,7 @@ class ChatService(Service):
         data = config.data
         migrate(data)
         self.feed = Feed(config.limits.ring_bytes)
+        self._calendar = clock.Calendar(now_ms, last_moment(data))
         self.db = Database(
             data,
             durability="normal" if config.durability == "normal" else "full",
@@ -159,6 +160,7 @@ class ChatService(Service):
             reactor=self._reactor,
             batch=config.limits.batch_calls,
             lock_seconds=config.limits.write_lock_seconds,
+            steady=self._calendar.now,
             soon=lambda do: self._reactor.callLater(0, do),
         )
         self.feed.start(self.db, last_seq(data))
@@ -196,7 +198,6 @@ class ChatService(Service):
             self.db,
             bounds=lambda: instance.settings.keep,
             step=lambda: instance.settings.limits.retention_events,
-            clock=now_ms,
         )
         self.control = Control(self._reactor, self.db, data, self._node.number, audit, self._facts)
         self._listen()  # nobody is heard before the reactor runs
@@ -313,6 +314,8 @@ class ChatService(Service):
 
     def _tidy(self) -> Deferred[None]:
         """A login that is connected is in use; one that was not for too long is over."""
+        if doubts := self._calendar.doubts:
+            _log.warn("The clock has leapt by {hours} h: nothing ends by it for a day", hours=doubts // 3_600_000)
         logins = [protocol.session.login for protocol in self.factory.connections if protocol.session.login]
         days = self.factory.instance.settings.limits.session_days
         return self.db.write(lambda tx: account.tidy_logins(tx, logins, days)).addErrback(lambda failure: None)

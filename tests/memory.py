@@ -25,6 +25,7 @@ from twisted.python.failure import Failure
 from chatd import commands  # noqa: F401  (the table fills)
 from chatd.audit import Audit
 from chatd.blobs import FOLDER, Blobs
+from chatd.clock import Calendar
 from chatd.command import Settings
 from chatd.factory import ChatFactory
 from chatd.feed import Feed
@@ -34,7 +35,7 @@ from chatd.peers import Peers
 from chatd.protocol import choose
 from chatd.slow import Line
 from chatd.store.database import Committed, Database
-from chatd.store.migrate import guests, last_seq, migrate
+from chatd.store.migrate import guests, last_moment, last_seq, migrate
 from chatd.transfers import Transfers
 from chatd.watching import Watching
 
@@ -229,13 +230,21 @@ class Server:
     """
 
     def __init__(
-        self, data: Path, *, node: int = 1, settings: Settings | None = None, clock: Any = None, durable: bool = False
+        self,
+        data: Path,
+        *,
+        node: int = 1,
+        settings: Settings | None = None,
+        clock: Any = None,
+        durable: bool = False,
+        moment: int = 1_700_000_000_000,
     ) -> None:
         self.data = data
         (data / "run").mkdir(parents=True, exist_ok=True)
         migrate(data)
         self.reactor = clock or MemoryReactor()
-        self.moment = 1_700_000_000_000
+        self.moment = moment
+        self.calendar = Calendar(lambda: self.now, last_moment(data), passed=lambda: int(self.reactor.seconds() * 1000))
         settings = settings or Settings(bcrypt_cost=4)
         self.feed = Feed(settings.limits.ring_bytes)
         self.others: list[Server] = []
@@ -251,6 +260,7 @@ class Server:
             mail=lambda: self.feed.boxes.state(),
             committed=self._committed,
             reactor=self.reactor,
+            steady=self.calendar.now,
             batch=settings.limits.batch_calls,
             lock_seconds=0.0,
             pool=self._pool,

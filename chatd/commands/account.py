@@ -268,8 +268,9 @@ def tidy_logins(tx: Tx, here: Iterable[int], days: int) -> None:
     """What is connected here is in use, though nobody has resumed it for long; what nobody uses ends. A day more is
     given, since other instances tell of theirs by the hour.
     """
+    tx.believe()
     tx.touch_logins(here)
-    tx.forget_logins(tx.now - (days + 1) * DAY_MS)
+    tx.forget_logins(tx.steady - (days + 1) * DAY_MS)
     tx.forget_invitations()
 
 
@@ -310,14 +311,14 @@ def hello(
         raise Refusal("LOGGED_IN", name=me.name)
     token = str(token)
     held = hash_token(token)
-    found = tx.login_by_token(held, tx.now - me.settings.limits.session_days * DAY_MS)
+    found = tx.login_by_token(held, tx.steady - me.settings.limits.session_days * DAY_MS)
     if found is None:
         raise Refusal("NOT_LOGGED_IN")
     bound: tuple[int, str] | None = None
     if device != "":
         stock, bound = keys.bind_login(tx, found.account.id, found.id, device)
         fields |= stock
-    if tx.now - found.rotated > DAY_MS:
+    if tx.steady - found.rotated > DAY_MS:
         token = secrets.token_hex(32)
         tx.rotate_login(found.id, hash_token(token), me.address)
     else:

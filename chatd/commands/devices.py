@@ -34,7 +34,7 @@ NO_LEAVES: Final[Mapping[str, str]] = {}
 @command("/sessions", topic="You", read=True)
 def sessions(tx: ReadTx, me: Me) -> Reply:
     """Where you are logged in, by number."""
-    logins = tx.logins(me.account, tx.now - me.settings.limits.session_days * DAY_MS)
+    logins = tx.logins(me.account, tx.steady - me.settings.limits.session_days * DAY_MS)
     listed = [
         {
             "n": number,
@@ -57,7 +57,7 @@ def logout(tx: Tx, me: Me, which: str | int = "") -> Reply:
     if which == "":
         _end(tx, me, me.login)
         return Reply("logged_out", {"name": me.name}, Turn(logout=True))
-    logins = tx.logins(me.account, tx.now - me.settings.limits.session_days * DAY_MS)
+    logins = tx.logins(me.account, tx.steady - me.settings.limits.session_days * DAY_MS)
     number = int(which) if str(which).isdecimal() and len(str(which)) < 6 else 0
     if not 1 <= number <= len(logins):
         raise Refusal("BAD_USAGE", usage="/logout [which]")

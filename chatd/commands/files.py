@@ -278,10 +278,10 @@ def sweep(tx: Tx, limits: Limits) -> list[int]:
     is committed.
     """
     tx.drop_old_tickets()
-    tx.forget_files(tx.now - _DAY)
-    for number in tx.overdue_files(tx.now - limits.file_days * _DAY, tx.now - limits.upload_hours * _DAY // 24):
+    tx.forget_files(tx.steady - _DAY)
+    for number in tx.overdue_files(tx.steady - limits.file_days * _DAY, tx.steady - limits.upload_hours * _DAY // 24):
         tx.drop_file(number)
-    return tx.gone_files(tx.now - _LATELY)
+    return tx.gone_files(tx.steady - _LATELY)
 
 
 # -- what they share --------------------------------------------------------------------------------------------------

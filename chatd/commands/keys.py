@@ -138,7 +138,7 @@ def link(tx: Tx, me: Me, device: str | int, entry: str) -> Reply:
     sealed.readable(entry, me.settings.limits.prekey_characters)
     if len(raw) != 16 or tx.owner_of(str(device)) is not None:
         raise Refusal("BAD_PROOF", what="device")
-    waiting = {name for name, _, _ in tx.linkings(me.account, tx.now - DAY_MS)}
+    waiting = {name for name, _, _ in tx.linkings(me.account, tx.steady - DAY_MS)}
     if len(waiting | {str(device)}) > me.settings.limits.account_devices:
         raise Refusal("TOO_LONG", size=len(waiting) + 1, limit=me.settings.limits.account_devices)
     tx.add_linking(me.account, str(device), entry)
@@ -149,7 +149,7 @@ def link(tx: Tx, me: Me, device: str | int, entry: str) -> Reply:
 @command("/links", topic="", read=True)
 def links(tx: ReadTx, me: Me) -> Reply:
     """The devices that ask to become yours (programs)."""
-    waiting = tx.linkings(me.account, tx.now - DAY_MS)
+    waiting = tx.linkings(me.account, tx.steady - DAY_MS)
     return Reply("links", {"links": [{"device": name, "entry": entry, "at": at} for name, entry, at in waiting]})
 
 
@@ -330,7 +330,7 @@ def received(tx: Tx, me: Me, n: str | int) -> Reply:
 
 def sweep(tx: Tx, days: int) -> None:
     """Drop what nobody has fetched for so long."""
-    tx.sweep_keys(tx.now - days * DAY_MS, tx.now - DAY_MS, SWEPT)
+    tx.sweep_keys(tx.steady - days * DAY_MS, tx.steady - DAY_MS, SWEPT)
 
 
 def _number(typed: str | int, usage: str) -> int:

@@ -200,18 +200,19 @@ class AccountWrites(AccountReads, LogWrites, GroupWrites):
         """A device logs in; the login's id."""
         return self._insert(
             "INSERT INTO login (account, token, client, address, created, rotated, used)"
-            " VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?5)",
+            " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)",
             account,
             token,
             client,
             address,
             self.now,
+            self.steady,
         )
 
     def touch_logins(self, logins: Iterable[int]) -> None:
         """These are in use at this moment, though nobody has resumed them."""
         for login in logins:
-            self._run("UPDATE login SET used = ?2 WHERE id = ?1", login, self.now)
+            self._run("UPDATE login SET used = ?2 WHERE id = ?1", login, self.steady)
 
     def forget_logins(self, idle_since: int) -> int:
         """Logins that were not used since then (ms) are no more, nor counts of tries that are over; how many were."""
@@ -223,7 +224,7 @@ class AccountWrites(AccountReads, LogWrites, GroupWrites):
         self._run(
             "UPDATE login SET token = ?1, before = NULL, used = ?2, address = ?3 WHERE id = ?4",
             token,
-            self.now,
+            self.steady,
             address,
             login,
         )
@@ -233,7 +234,7 @@ class AccountWrites(AccountReads, LogWrites, GroupWrites):
         self._run(
             "UPDATE login SET before = token, token = ?1, rotated = ?2, used = ?2, address = ?3 WHERE id = ?4",
             token,
-            self.now,
+            self.steady,
             address,
             login,
         )

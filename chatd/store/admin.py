@@ -77,3 +77,7 @@ class AdminWrites(AdminReads):
     def forget_farewells(self, *, all: bool = False) -> int:  # noqa: A002 - the word for it
         """Forget the names whose minute is over, or all; how many."""
         return self._run("DELETE FROM farewell WHERE at <= ?", self.now if all else self.now - BYES)
+
+    def believe(self) -> None:
+        """Keep what time it is as far as the clock is believed, for the next start (see migrate.last_moment)."""
+        self._run("INSERT OR REPLACE INTO meta VALUES ('believed', ?)", str(self.steady))

@@ -15,12 +15,15 @@ Row = tuple[Any, ...]
 
 
 class Base:
-    """A snapshot of the database at `now` (ms)."""
+    """A snapshot of the database at `now` (ms). What ends for good ends by `steady`, which follows no leap of the clock
+    (chatd.clock); it is `now` where none is given.
+    """
 
-    def __init__(self, connection: sqlite3.Connection, now: int, node: int = 0) -> None:
+    def __init__(self, connection: sqlite3.Connection, now: int, node: int = 0, steady: int | None = None) -> None:
         self._connection = connection
         self.now = now
         self.node = node
+        self.steady = now if steady is None else steady
 
     def _all(self, sql: str, *args: Value) -> list[Row]:
         return self._connection.execute(sql, args).fetchall()

@@ -106,10 +106,12 @@ class Database:
         reactor: IReactorCore,
         batch: int,
         lock_seconds: float,
+        steady: Callable[[], int] | None = None,
         pool: Callable[..., Any] = adbapi.ConnectionPool,
         soon: Callable[[Callable[[], None]], Any] | None = None,
     ) -> None:
         self._clock = clock
+        self._steady = steady or clock
         self._node = node
         self._position = position
         self._mail = mail
@@ -210,7 +212,7 @@ class Database:
         connection: sqlite3.Connection = held._connection
         try:
             connection.execute("BEGIN")
-            return run(ReadTx(connection, self._clock(), self._node))
+            return run(ReadTx(connection, self._clock(), self._node, self._steady()))
         except sqlite3.OperationalError as error:
             if sqlite.heals(error):
                 raise Refusal("BUSY") from error
@@ -252,7 +254,7 @@ class Database:
         with self._lock:
             connection.execute("BEGIN IMMEDIATE")
             try:
-                tx = Tx(connection, self._clock(), self._node)
+                tx = Tx(connection, self._clock(), self._node, self._steady())
                 tx.begin()
                 begun = tx.last_seq()
                 foresee(tx, batch)

@@ -167,8 +167,8 @@ class FileWrites(FileReads):
             caption,
             None if mid is None else mid[0],
             None if mid is None else mid[1],
-            self.now,
-            self.now,
+            self.steady,
+            self.steady,
         )
 
     def drop_oldest_uploads(self, account: int, most: int) -> None:
@@ -190,7 +190,7 @@ class FileWrites(FileReads):
             self._run(
                 "UPDATE file SET got = ?, touched = ? WHERE id = ? AND stored IS NULL AND gone IS NULL",
                 got,
-                self.now,
+                self.steady,
                 number,
             )
             > 0
@@ -198,7 +198,7 @@ class FileWrites(FileReads):
 
     def complete_file(self, number: int, digest: str) -> None:
         """All its bytes are on disk."""
-        self._run("UPDATE file SET stored = ?, digest = ?, got = size WHERE id = ?", self.now, digest, number)
+        self._run("UPDATE file SET stored = ?, digest = ?, got = size WHERE id = ?", self.steady, digest, number)
 
     def announce_file(self, number: int, seq: int) -> None:
         """This event tells the room of it."""
@@ -209,7 +209,7 @@ class FileWrites(FileReads):
         self._run("DELETE FROM ticket WHERE file = ?", number)
         self._run(
             "UPDATE file SET gone = ?, name = NULL, caption = NULL, mid = NULL WHERE id = ? AND gone IS NULL",
-            self.now,
+            self.steady,
             number,
         )
 

@@ -338,7 +338,7 @@ class KeyWrites(LogWrites, GroupWrites, KeyReads):
 
     def add_linking(self, account: int, device: str, entry: str) -> None:
         """A device asks to become this account's."""
-        self._run("INSERT OR REPLACE INTO linking VALUES (?, ?, ?, ?)", account, device, entry, self.now)
+        self._run("INSERT OR REPLACE INTO linking VALUES (?, ?, ?, ?)", account, device, entry, self.steady)
 
     def sweep_keys(self, envelopes: int, linkings: int, most: int) -> int:
         """Drop what is older than these times (ms), at most so many envelopes; how many were."""

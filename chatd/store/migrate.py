@@ -110,6 +110,20 @@ def last_seq(data: Path) -> int:
     return 0 if row is None else int(row[0])
 
 
+def last_moment(data: Path) -> int | None:
+    """When (ms) the clock was believed last in the folder `data`: as `believe` kept it, else the newest event's time;
+    None: nothing has happened yet.
+    """
+    connection = sqlite3.connect(data / FILE)
+    try:
+        row = connection.execute("SELECT value FROM meta WHERE key = 'believed'").fetchone()
+        if row is None:
+            row = connection.execute("SELECT at FROM event ORDER BY seq DESC LIMIT 1").fetchone()
+    finally:
+        connection.close()
+    return None if row is None else int(row[0])
+
+
 def guests(data: Path) -> list[int]:
     """The guests who are in the database of the folder `data`."""
     connection = sqlite3.connect(data / FILE)

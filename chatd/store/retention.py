@@ -68,7 +68,7 @@ class RetentionReads(Base):
 
     def due(self, room: int, upto: int, bounds: Bounds) -> Due:
         """What is to be blanked in this room past `upto`, as far as one step looks."""
-        oldest = 0 if bounds.seconds is None else self.now - bounds.seconds * 1000
+        oldest = 0 if bounds.seconds is None else self.steady - bounds.seconds * 1000
         first = 0
         if bounds.lines is not None:
             first = (

@@ -120,4 +120,4 @@ class SecondFactorWrites(SecondFactorReads):
 
     def forget_invitations(self) -> None:
         """Those that are used up or over."""
-        self._run("DELETE FROM invitation WHERE remaining <= 0 OR until <= ?", self.now)
+        self._run("DELETE FROM invitation WHERE remaining <= 0 OR until <= ?", self.steady)

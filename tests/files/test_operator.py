@@ -100,8 +100,6 @@ class OperatorTests(Base):
             self.server.db,
             bounds=lambda: Bounds(60),
             step=lambda: 200,
-            clock=lambda: self.server.moment + int(self.server.reactor.seconds() * 1000),
-            passed=lambda: int(self.server.reactor.seconds() * 1000),
         )
         sweeper.start()
         self.addCleanup(sweeper.stop)
