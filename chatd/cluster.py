@@ -19,33 +19,23 @@ import signal
 import socket
 import subprocess
 import sys
-import sysconfig
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final
 
 from twisted.application.service import Service
-from twisted.internet import protocol
-from twisted.internet.defer import Deferred, gatherResults, succeed
-from twisted.internet.endpoints import UNIXClientEndpoint, connectProtocol
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.error import ConnectError
 from twisted.logger import ILogObserver, Logger
 from twisted.python import usage
-from twisted.python.failure import Failure
 
 from chatd import clock
 from chatd.audit import log_to
+from chatd.child import Child, apart
 from chatd.config import Config, ConfigError, load
+from chatd.haproxy import LOOPBACK, ask, configuration, quoted, template
 from chatd.listen import is_clear_text_off_loopback
-from chatd.sockets import reachable
 from chatd.tls import BadCertificate, Certificate, own_certificate
 
-LOOPBACK: Final = "127.0.0.1"
-AGAIN_FIRST: Final = 0.1
-AGAIN_MOST: Final = 5.0
-"""Seconds between the death of a process and its next start: the first, doubled each time up to the last."""
-STEADY: Final = 2.0
-"""Seconds of serving after which a death is a first one again."""
 KNOCK: Final = 0.05
 """Seconds between two looks whether HAProxy serves."""
 MARGIN: Final = 5.0
@@ -103,163 +93,6 @@ class Options(usage.Options):
         parent: Any = self.parent
         if parent is not None and parent.get("pidfile") == "twistd.pid":
             parent["pidfile"] = None
-
-
-# -- HAProxy's configuration ------------------------------------------------------------------------------------------
-
-
-def template() -> str:
-    """etc/haproxy.cfg: beside the package where chatd runs from its sources, else where it was installed."""
-    beside = Path(__file__).parent.parent / "etc" / "haproxy.cfg"
-    installed = Path(sysconfig.get_path("data"), "share", "chatd", "haproxy.cfg")
-    return (beside if beside.is_file() else installed).read_text("utf-8")
-
-
-def configuration(
-    text: str, interface: str, port: int, nodes: int, control: Path, certificate: Path | None = None
-) -> str:
-    """The template with this front door, so many nodes, and a socket to control it by."""
-    where = f"[{interface}]:{port}" if ":" in interface else f"{interface}:{port}"
-    if certificate is not None:
-        where += f" ssl crt {_quoted(os.fspath(certificate))}"
-    servers = "".join(f"    server node{node} {LOOPBACK}:{port + node}\n" for node in range(1, nodes + 1))
-    for pattern, put in (
-        (r"(?m)^    #stats socket \S+", f"    stats socket unix@{_quoted(os.fspath(control))}"),
-        (r"(?m)^    bind \S+", f"    bind {where}"),
-        (r"(?m)(?:^    server .*\n)+", servers),
-    ):
-        text, count = re.subn(pattern, put.replace("\\", r"\\"), text)
-        if count != 1:
-            raise ValueError(f"the template has {count} times what was to be there once: {pattern}")
-    return text
-
-
-def _quoted(word: str) -> str:
-    """A word as HAProxy's configuration reads it back."""
-    return re.sub(r"""([\\"'# ])""", r"\\\1", word)
-
-
-# -- one process ------------------------------------------------------------------------------------------------------
-
-
-class Keeper(Protocol):
-    """Who keeps the children running."""
-
-    def heard(self, child: Child, line: str) -> None:
-        """It has printed a line."""
-
-    def died(self, child: Child, how: str) -> bool:
-        """It has ended unasked; whether it is to be started again."""
-
-
-class Child(protocol.ProcessProtocol):
-    """One program that is kept running: started, started again when it dies, ended by a signal."""
-
-    transport: Any
-
-    def __init__(self, reactor: Any, keeper: Keeper, name: str, argv: Sequence[str], env: Mapping[str, str]) -> None:
-        self._reactor = reactor
-        self._keeper = keeper
-        self.name = name
-        self._argv = list(argv)
-        self._env = dict(env)
-        self._rest: dict[int, bytes] = {}
-        self._wait = AGAIN_FIRST
-        self._again: Any = None
-        self._late: Any = None
-        self._awaits_ready: list[Deferred[None]] = []
-        self._awaits_end: list[Deferred[None]] = []
-        self._ready_since: float | None = None
-        self.running = False
-
-    def start(self) -> Deferred[None]:
-        """Start it; fires when it serves."""
-        self._again = None
-        self._ready_since = None
-        self._rest = {1: b"", 2: b""}
-        self.running = True
-        self._reactor.spawnProcess(self, self._argv[0], self._argv, env=self._env)
-        ready: Deferred[None] = Deferred()
-        self._awaits_ready.append(ready)
-        return ready
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether it serves."""
-        return self._ready_since is not None
-
-    def serves(self) -> None:
-        """It has said, or shown, that it serves."""
-        self._ready_since = self._reactor.seconds()
-        awaiting, self._awaits_ready = self._awaits_ready, []
-        for ready in awaiting:
-            ready.callback(None)
-
-    def signal(self, number: int) -> None:
-        """Send it a signal, where it runs."""
-        if self.running:
-            os.kill(self.transport.pid, number)
-
-    def stop(self, number: int, seconds: float) -> Deferred[None]:
-        """End it by this signal, or, past so many seconds, by SIGKILL; fires when it has ended."""
-        if self._again is not None:
-            self._again.cancel()
-            self._again = None
-        if not self.running:
-            return succeed(None)
-        if not self._awaits_end:
-            self.signal(number)
-            self._late = self._reactor.callLater(seconds, self._kill)
-        ended: Deferred[None] = Deferred()
-        self._awaits_end.append(ended)
-        return ended
-
-    def _kill(self) -> None:
-        self._keeper.heard(self, "does not end, and is killed")
-        self.signal(signal.SIGKILL)
-
-    def childDataReceived(self, childFD: int, data: bytes) -> None:
-        """It has printed something."""
-        *lines, self._rest[childFD] = (self._rest[childFD] + data).split(b"\n")
-        for line in lines:
-            self._keeper.heard(self, line.decode("utf-8", "replace"))
-
-    def processEnded(self, reason: Failure) -> None:
-        """It has ended: asked to, or else it starts again, after a while that doubles each time."""
-        self.running = False
-        for rest in filter(None, self._rest.values()):
-            self._keeper.heard(self, rest.decode("utf-8", "replace"))
-        if self._awaits_end:
-            if self._late.active():
-                self._late.cancel()
-            awaiting, self._awaits_end = self._awaits_end, []
-            for ended in awaiting:
-                ended.callback(None)
-            return
-        if self._ready_since is not None and self._reactor.seconds() - self._ready_since > STEADY:
-            self._wait = AGAIN_FIRST
-        self._ready_since = None
-        status: Any = reason.value
-        how = f"signal {status.signal}" if status.signal else f"exit status {status.exitCode or 0}"
-        if self._keeper.died(self, how):
-            self._again = self._reactor.callLater(self._wait, self.start)
-            self._wait = min(AGAIN_MOST, self._wait * 2)
-
-
-def apart(argv: Sequence[str], orphaned: str) -> list[str]:
-    """The command line by which a program is in a session of its own, where a terminal's Ctrl-C does not reach it
-    before its turn, and hears the signal `orphaned` when this process dies, however it dies.
-
-    By util-linux, which every Debian has; without it a program runs as it is.
-    """
-    for tool, words in (("setpriv", ("--pdeathsig", orphaned)), ("setsid", ())):
-        found = shutil.which(tool)
-        if found is not None:
-            argv = [found, *words, *argv]
-    return list(argv)
-
-
-# -- all of them ------------------------------------------------------------------------------------------------------
 
 
 class ClusterService(Service):
@@ -403,8 +236,7 @@ class ClusterService(Service):
 
     def _ask(self, commands: str) -> Deferred[None]:
         """Have HAProxy do these commands; fires when it has."""
-        endpoint = UNIXClientEndpoint(self._reactor, reachable(self._control))
-        return connectProtocol(endpoint, _Commands(commands)).addCallback(lambda asked: asked.done)
+        return ask(self._reactor, self._control, commands)
 
     def heard(self, child: Child, line: str) -> None:
         """A child has printed a line: tell who watches, except what HAProxy says of its everyday life."""
@@ -454,8 +286,8 @@ class ClusterService(Service):
     async def _change_certificate(self, path: str) -> None:
         """HAProxy takes the new one for new connections; nobody is dropped."""
         pem = "".join(line for line in Path(path).read_text("ascii").splitlines(True) if line.strip())
-        await self._tell_door(f"set ssl cert {_quoted(path)} <<\n{pem}")
-        await self._tell_door(f"commit ssl cert {_quoted(path)}")
+        await self._tell_door(f"set ssl cert {quoted(path)} <<\n{pem}")
+        await self._tell_door(f"commit ssl cert {quoted(path)}")
         self._tell(f"TLS certificate, SHA-256: {self._pin}")
 
     def _roll(self) -> None:
@@ -505,23 +337,6 @@ class ClusterService(Service):
         await door
         self._release()
         self._tell("the cluster has ended")
-
-
-class _Commands(protocol.Protocol):
-    """Sends HAProxy commands; `done` fires when it has answered all, which is when it hangs up."""
-
-    def __init__(self, commands: str) -> None:
-        self._commands = commands
-        self.done: Deferred[None] = Deferred()
-
-    def connectionMade(self) -> None:
-        """Send them."""
-        transport: Any = self.transport
-        transport.write(self._commands.encode() + b"\n")
-
-    def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
-        """All are answered."""
-        self.done.callback(None)
 
 
 def makeService(options: Options) -> ClusterService:

@@ -17,7 +17,7 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import gatherResults
 from twisted.trial import unittest
 
-from chatd import cluster
+from chatd import cluster, haproxy
 from chatd.sockets import reachable
 from tests.chaos.clients import Talker, Tally, settle
 from tests.chaos.nodes import examine, node_pids
@@ -40,18 +40,18 @@ class ConfigurationTests(unittest.SynchronousTestCase):
         setup.read(ROOT / "setup.cfg")
         self.assertIn("etc/haproxy.cfg", setup["options.data_files"]["share/chatd"].split())
         source = (ROOT / "etc" / "haproxy.cfg").read_text("utf-8")
-        self.assertEqual(source, cluster.template())
+        self.assertEqual(source, haproxy.template())
         prefix = Path(self.mktemp())
         (prefix / "share" / "chatd").mkdir(parents=True)
         (prefix / "share" / "chatd" / "haproxy.cfg").write_text("installed", "utf-8")
-        self.patch(cluster, "__file__", os.fspath(prefix / "lib" / "chatd" / "cluster.py"))
+        self.patch(haproxy, "__file__", os.fspath(prefix / "lib" / "chatd" / "haproxy.py"))
         self.patch(sysconfig, "get_path", {"data": os.fspath(prefix)}.__getitem__)
-        self.assertEqual(cluster.template(), "installed")
+        self.assertEqual(haproxy.template(), "installed")
 
     def test_generated(self) -> None:
         """A cluster's own differs from it in the front door, the nodes and the control socket, and in nothing else."""
-        before = cluster.template()
-        after = cluster.configuration(before, "127.0.0.2", 9000, 3, Path("run/my door.sock"))
+        before = haproxy.template()
+        after = haproxy.configuration(before, "127.0.0.2", 9000, 3, Path("run/my door.sock"))
         taken = [line.strip() for line in before.splitlines() if line not in after.splitlines()]
         put = [line.strip() for line in after.splitlines() if line not in before.splitlines()]
         self.assertEqual(
@@ -75,13 +75,13 @@ class ConfigurationTests(unittest.SynchronousTestCase):
 
     def test_generated_for_ipv6(self) -> None:
         """An address of IPv6 stands in brackets, as HAProxy wants it."""
-        after = cluster.configuration(cluster.template(), "::1", 9000, 1, Path("x"))
+        after = haproxy.configuration(haproxy.template(), "::1", 9000, 1, Path("x"))
         self.assertIn("    bind [::1]:9000\n", after)
 
     def test_changed_template(self) -> None:
         """A template without what is to be put in is refused rather than used as it is."""
         with self.assertRaises(ValueError):
-            cluster.configuration(cluster.template().replace("bind ", "bond "), "::1", 9000, 1, Path("x"))
+            haproxy.configuration(haproxy.template().replace("bind ", "bond "), "::1", 9000, 1, Path("x"))
 
 
 class RollingTests(unittest.SynchronousTestCase):
@@ -484,7 +484,7 @@ write_lock_seconds = 0.5
             node.launch()
         for node in nodes:
             await node.ready()
-        text = cluster.configuration(cluster.template(), "127.0.0.1", self.port, 3, Path(self.control.name))
+        text = haproxy.configuration(haproxy.template(), "127.0.0.1", self.port, 3, Path(self.control.name))
         file = self.folder / "haproxy.cfg"
         file.write_text(text.replace("timeout check 4s", "timeout check 1s"))
         self.run_program(self.haproxy, "-db", "-C", os.fspath(self.control.parent), "-f", os.fspath(file.absolute()))

@@ -57,7 +57,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tls": set(),
     "config": {"limits", "errors", "listen"},
     "options": {"command", "config", "listen", "model", "passwords", "tls"},
-    "cluster": {"clock", "config", "limits", "listen", "tls", "audit", "sockets"},
+    "child": set(),
+    "haproxy": {"sockets"},
+    "cluster": {"clock", "config", "listen", "tls", "audit", "child", "haproxy"},
     "retention": {"errors", "model", "rules", "store"},
     "ctl": {
         "audit",

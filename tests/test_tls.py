@@ -22,7 +22,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from chatd import cluster
+from chatd.haproxy import configuration, template
 from chatd.listen import server_endpoint
 from chatd.tls import BadCertificate, Certificate, fingerprint, own_certificate, self_signed
 from client.reach import Pins, _creator
@@ -363,7 +363,7 @@ class PassedThroughTests(TlsTestCase):
         """etc/haproxy.cfg with its line for that: the node's own certificate is seen, and the person's own address."""
         haproxy = needs("haproxy")
         port = free_ports(2)
-        text = cluster.configuration(cluster.template(), HOST, port, 1, Path("h.sock"))
+        text = configuration(template(), HOST, port, 1, Path("h.sock"))
         text, count = re.subn("(?m)^    #(default-server check-ssl verify none)$", r"    \1", text)
         self.assertEqual(count, 1)
         file = self.folder / "haproxy.cfg"
