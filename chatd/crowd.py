@@ -11,7 +11,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from chatd.errors import Refusal
 from chatd.limits import Limits
@@ -112,6 +112,49 @@ class Gate:
     def __len__(self) -> int:
         """How many wait."""
         return len(self._waiting)
+
+
+class Trickle:
+    """Does so many a turn of the reactor, the others in the turns to come, in the order in which they came.
+
+    Where a thousand do the same at once, whoever does something else would wait for all of them.
+    """
+
+    __slots__ = ("_done", "_hurried", "_later", "_most", "_waiting")
+
+    def __init__(self, later: Callable[[Callable[[], None]], Any], most: int) -> None:
+        """`later` has something done in the next turn; `most` are done in one."""
+        self._later = later
+        self._most = most
+        self._done = 0
+        self._hurried = False
+        self._waiting: deque[Callable[[], None]] = deque()
+
+    def __call__(self, do: Callable[[], None]) -> None:
+        """Do this, now or a little later."""
+        if self._hurried:
+            do()
+        elif self._waiting or self._done >= self._most:
+            self._waiting.append(do)
+        else:
+            self._done += 1
+            if self._done == 1:
+                self._later(self._turn)
+            do()
+
+    def _turn(self) -> None:
+        self._done = 0
+        while self._waiting and self._done < self._most:
+            self._done += 1
+            self._waiting.popleft()()
+        if self._done:
+            self._later(self._turn)
+
+    def hurry(self) -> None:
+        """The end is near: do what waits, and from now on everything at once."""
+        self._hurried = True
+        while self._waiting:
+            self._waiting.popleft()()
 
 
 class Crowd:

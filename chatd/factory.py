@@ -5,7 +5,6 @@ The rule: one sweep and no timer per connection; and whoever is not in costs tho
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
@@ -15,7 +14,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from chatd.command import Settings
-from chatd.crowd import Bucket, Crowd
+from chatd.crowd import Bucket, Crowd, Trickle
 from chatd.errors import Refusal
 from chatd.instance import Instance
 from chatd.limits import Limits
@@ -47,8 +46,7 @@ class ChatFactory(Factory[ChatProtocol]):
         self.instance = instance
         self._crowd = Crowd(places)
         self._held: dict[ChatProtocol, float] = {}
-        self._line: deque[ChatProtocol] = deque()
-        self._begun = 0
+        self._strangers = Trickle(lambda do: clock.callLater(0, do), STRANGERS_A_TURN)
         self._tidied = clock.seconds()
         self._clock = clock
         self.connections: set[ChatProtocol] = set()
@@ -104,30 +102,15 @@ class ChatFactory(Factory[ChatProtocol]):
         self._lingering.pop(protocol, None)
         protocol.turn_away()
 
-    def has_to_wait(self, protocol: ChatProtocol, data: bytes) -> bool:
-        """Whether somebody who is not in has to wait with this for a later turn of the reactor: then it is kept.
+    def take_turn(self, protocol: ChatProtocol, data: bytes) -> None:
+        """Somebody who is not in has said this: it is looked at when it is their turn, behind what they said before.
 
         When a thousand come back at once, all would be ready in one turn, and whoever is in would wait for all of it.
         """
-        if protocol.pending:
-            protocol.pending += data
-            return True
-        if self._line or self._begun >= STRANGERS_A_TURN:
-            protocol.pending = data
-            self._line.append(protocol)
-            return True
-        self._begun += 1
-        if self._begun == 1:
-            self._clock.callLater(0, self._next_turn)
-        return False
-
-    def _next_turn(self) -> None:
-        self._begun = 0
-        while self._line and self._begun < STRANGERS_A_TURN:
-            self._begun += 1
-            self._line.popleft().let_in()
-        if self._begun:
-            self._clock.callLater(0, self._next_turn)
+        waits = bool(protocol.pending)
+        protocol.pending += data
+        if not waits:
+            self._strangers(protocol.let_in)
 
     def spend(self, protocol: ChatProtocol, amount: int) -> None:
         """So many bytes have come; past the rate that connection is not read for a while."""
@@ -228,6 +211,7 @@ class ChatFactory(Factory[ChatProtocol]):
         empty: Deferred[None] = Deferred()
         self._draining = True
         self._empty = empty
+        self.instance.goodbye.hurry()
         for protocol in list(self.connections):
             protocol.let_in()
             protocol.session.drain()

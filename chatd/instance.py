@@ -8,12 +8,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twisted.internet.defer import Deferred
 
 from chatd.command import Settings
-from chatd.crowd import Bucket, Gate
+from chatd.crowd import Bucket, Gate, Trickle
 from chatd.errors import Refusal
 from chatd.feed import Feed
 from chatd.store.database import Database
@@ -23,6 +23,9 @@ from chatd.wire.dialect import Dialect
 if TYPE_CHECKING:
     from chatd.session import Session
     from chatd.turns import Turns
+
+GOODBYES: Final = 8
+"""How many goodbyes are said in one turn of the reactor."""
 
 
 class Connection(Protocol):
@@ -136,3 +139,8 @@ class Instance:
     """How fast each account (before a login, each address) asks, over all of its connections here."""
     gate: Gate = field(default_factory=Gate)
     """Through it go those who come in: a thousand who come back at once are not one commit that all others wait for."""
+    goodbye: Trickle = field(init=False)
+    """By it go those who leave."""
+
+    def __post_init__(self) -> None:
+        self.goodbye = Trickle(self.later, GOODBYES)

@@ -102,8 +102,10 @@ class ChatProtocol(Protocol):
         elif self._file is None:
             if not self.session.exempt:
                 self.factory.spend(self, len(data))
-            if self.session.account or not self.factory.has_to_wait(self, data):
+            if self.session.account and not self.pending:
                 self.session.intake.receive(data)
+            else:
+                self.factory.take_turn(self, data)
         else:
             self._file.received(data)
 
@@ -142,7 +144,8 @@ class ChatProtocol(Protocol):
         """It is over."""
         self.let_in()
         self._socket = None
-        self.session.lost(clean=reason.check(ConnectionDone) is not None)
+        clean = reason.check(ConnectionDone) is not None
+        self.factory.instance.goodbye(lambda: self.session.lost(clean=clean))
         if self._file is not None:
             self._file.lost()
         self.factory.went(self)

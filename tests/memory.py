@@ -360,6 +360,7 @@ class Server:
         """Say goodbye to the others and close the file, which must be sound."""
         for thread in (self.writer, self.readers, self.checkpointer, self.scanner, self.passwords, self.files):
             thread.release()
+        self.instance.goodbye.hurry()
         for protocol in list(self.factory.connections):
             protocol.connectionLost(Failure(ConnectionDone()))
         if self.factory._sweeping.running:

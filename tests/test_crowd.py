@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.error import ConnectionLost
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from chatd import crowd
@@ -147,6 +149,49 @@ class PlaceTests(Base):
         for _ in range(5):
             server.advance(0)
         self.assertEqual([client.objects()[0]["re"] for client in crowd_], list(range(50)))
+
+    def test_in_order_while_logging_in(self) -> None:
+        """What somebody says while they log in comes before what they say once they are in, however many come."""
+        server = self.serve()
+        server.program("bob")
+        client = server.connect()
+        server.writer.hold()
+        hello = {"id": 0, "do": "login", "name": "bob", "password": PASSWORD}
+        client.protocol.dataReceived(json.dumps(hello).encode() + b"\n")
+        server.advance(0)
+        for stranger in [server.connect() for _ in range(40)]:
+            stranger.protocol.dataReceived(b'{"id":1,"do":"ping"}\n')
+        client.protocol.dataReceived(b'{"id":1,"do":"whoami"}\n')
+        self.assertTrue(client.protocol.pending)
+        client.protocol.session.account = 2  # the login's answer comes in this very turn
+        client.protocol.dataReceived(b'{"id":2,"do":"whoami"}\n')
+        client.protocol.session.account = 0
+        server.writer.release()
+        for _ in range(5):
+            server.advance(0)
+        self.assertEqual([line["re"] for line in client.objects() if "re" in line], [0, 1, 2])
+
+    def test_goodbyes(self) -> None:
+        """When many go at once, with or without a word, a few goodbyes are said in each turn; a server that stops
+        waits for all of them."""
+        server = self.serve()
+        alice = server.program("alice")
+        crowd_ = [server.program(f"bob{number}") for number in range(60)]
+        server.advance(0)
+        for client in crowd_[:20]:
+            client.protocol.readConnectionLost()
+        for client in crowd_[20:40]:
+            client.protocol.connectionLost(Failure(ConnectionLost()))
+        here = [client.protocol.session.account != 0 for client in crowd_[:40]]
+        self.assertGreater(sum(here), 20)
+        self.assertEqual(alice.code(do="whoami"), "ok")
+        for _ in range(10):
+            server.advance(0)
+        self.assertEqual([client.protocol.session.account for client in crowd_[:40]], [0] * 40)
+        for client in crowd_[40:]:
+            client.protocol.connectionLost(Failure(ConnectionLost()))
+        server.factory.drain()
+        self.assertEqual([client.protocol.session.account for client in crowd_[40:]], [0] * 20)
 
     def test_too_slow_at_the_door(self) -> None:
         """Who does not log in in time is told why, each in their dialect; who logs out has that time again."""
