@@ -17,14 +17,16 @@ class Needs(IntEnum):
     NOTHING = 0
     LOGIN = 1
     OPERATOR = 2
-    MEMBER = 3
-    ADMIN = 4
-    OWNER = 5
+    HEARD = 3
+    """To be in the room, or to have been."""
+    MEMBER = 4
+    ADMIN = 5
+    OWNER = 6
 
     @property
     def room(self) -> bool:
         """Whether the command is about a room."""
-        return self >= Needs.MEMBER
+        return self >= Needs.HEARD
 
 
 def may_command(needs: Needs, role: Role) -> str | None:
@@ -36,7 +38,7 @@ def may_command(needs: Needs, role: Role) -> str | None:
         return None
     if role is Role.NONE:
         return "NOT_MEMBER"
-    if needs is Needs.MEMBER or role is Role.OWNER:
+    if needs <= Needs.MEMBER or role is Role.OWNER:
         return None
     if role is Role.ADMIN:
         return None if needs is Needs.ADMIN else "ONLY_OWNER"

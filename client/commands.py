@@ -47,7 +47,7 @@ LOCAL: Final = [
     _local("/get <file> [folder]", "Files", "Fetch a file, into this folder or another. Nothing is written over.",
            "/get 17 ~/Downloads", ("file", "word", True), ("folder", "rest", False), needs="login"),
     _local("/export [path...]", "Past", "Write all that you may read here to a file: text, JSON lines or HTML.",
-           "/export ops.html", ("path", "rest", False), needs="member"),
+           "/export ops.html", ("path", "rest", False), needs="heard"),
     _local("/safety [user]", "Keys", "The number that you and somebody compare, to know that nobody is in between.",
            "/safety bob", ("user", "word", False), needs="login"),
     _local("/verify <user> [digits...]", "Keys", "You have compared the safety number with somebody: it is this one.",
@@ -119,7 +119,7 @@ class Commands:
 
 def about_room(row: Mapping[str, Any]) -> bool:
     """Whether a command is about a room."""
-    return row["needs"] in ("member", "admin", "owner")
+    return row["needs"] in ("heard", "member", "admin", "owner")
 
 
 def bind(row: Mapping[str, Any], rest: str) -> dict[str, Any]:

@@ -267,7 +267,9 @@ class Conversation:
         if row["needs"] != "nothing" and not self.inside:
             raise Refusal("NOT_LOGGED_IN")
         if about_room(row):
-            fields["room"] = self._named(fields.get("room"))
+            named = fields.get("room")
+            if row["needs"] != "heard" or named is None or self.view.find(named) is not None:
+                fields["room"] = self._named(named)
             if not fields["room"]:
                 raise Refusal("NO_ROOM")
         for arg in row["args"]:

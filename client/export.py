@@ -25,7 +25,6 @@ from client.view import as_event
 
 if TYPE_CHECKING:
     from client.chat import Chat
-    from client.view import Place
 
 USAGE: Final = "Usage: /export [txt|jsonl|html, or a path that ends so]"
 PAGE: Final = 500
@@ -40,32 +39,35 @@ class Export:
 
     def command(self, fields: Mapping[str, Any]) -> None:
         """`/export` was typed."""
-        place = self.chat.view.places.get(fields["room"])
-        if place is None:
+        room = fields["room"]
+        place = self.chat.view.places.get(room)
+        name = place.name if place is not None else str(room)
+        if place is None and not self.chat.inside:  # one that was left: nothing of it is known here by its name
+            self.chat.notice(sentences.NOT_NOW, style="class:error")
             return
         typed = str(fields.get("path") or "txt").strip().strip("'\"")
         form = typed if typed in keeping.FORMATS else Path(typed).suffix.removeprefix(".").lower()
         if form not in keeping.FORMATS:
             self.chat.notice(USAGE, style="class:error")
             return
-        path = Path(self._name(place, form)) if typed == form else Path(typed).expanduser()
+        path = Path(self._name(name, form)) if typed == form else Path(typed).expanduser()
         self.under_way += 1
-        Deferred.fromCoroutine(self._write(place, form, path)).addErrback(self._failed, path).addBoth(self._ended)
+        Deferred.fromCoroutine(self._write(room, name, form, path)).addErrback(self._failed, path).addBoth(self._ended)
 
-    def _name(self, place: Place, form: str) -> str:
+    def _name(self, room: str, form: str) -> str:
         """`ops-2026-11-21.txt`"""
         day = time.strftime("%Y-%m-%d", time.localtime(self.chat.now() / 1000))
-        return f"{re.sub(r'^[#@]', '', place.name)}-{day}.{form}"
+        return f"{re.sub(r'^[#@]', '', room)}-{day}.{form}"
 
-    async def _write(self, place: Place, form: str, path: Path) -> None:
+    async def _write(self, room: int | str, name: str, form: str, path: Path) -> None:
         folder = path.parent
-        handle, name = tempfile.mkstemp(prefix=".export-", dir=folder)
-        gathered, count = Path(name), 0
+        handle, gathering = tempfile.mkstemp(prefix=".export-", dir=folder)
+        gathered, count = Path(gathering), 0
         try:
             with open(handle, "w", encoding="utf-8", errors="replace", newline="\n") as out:
-                _put(out, keeping.opening(place.name, form))
-                async for fields in self._events(place):
-                    lines = keeping.line(as_event(fields), place.name, form)
+                _put(out, keeping.opening(name, form))
+                async for fields in self._events(room):
+                    lines = keeping.line(as_event(fields), name, form)
                     count += len(lines)
                     _put(out, lines)
                 _put(out, keeping.closing(form))
@@ -74,17 +76,17 @@ class Export:
             there = settle(gathered, folder, path.name)
         finally:
             gathered.unlink(missing_ok=True)
-        self.chat.notice(sentences.exported(count, place.name, str(there)))
+        self.chat.notice(sentences.exported(count, name, str(there)))
 
-    async def _events(self, place: Place) -> Any:
+    async def _events(self, room: int | str) -> Any:
         """Every event of the room that may be heard, the oldest first. Offline, those that are here."""
         if not self.chat.inside:
-            for fields in self.chat.store.all(place.id):
+            for fields in self.chat.store.all(int(room)):
                 yield fields
             return
         after, more = 0, True
         while more:
-            answer = await self.chat.link.call({"do": "export", "room": place.id, "after": after})
+            answer = await self.chat.link.call({"do": "export", "room": room, "after": after})
             for fields in await self._opened([as_wire(event, answer["room"]) for event in answer["events"]]):
                 here = self.chat.store.event(fields["seq"])
                 yield here if here is not None and ("text" in here or "warn" in here) else fields

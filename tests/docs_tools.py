@@ -361,6 +361,7 @@ OTHERWISE: Final[dict[str, dict[str, Any]]] = {
 WHO: Final = {
     "nothing": "anybody",
     "login": "who is logged in",
+    "heard": "members, and who was one",
     "member": "members",
     "admin": "admins",
     "owner": "the owner",

@@ -323,6 +323,27 @@ class ExportTests(SynchronousTestCase):
         carol = server.program("carol")
         self.assertEqual(carol.code(do="export", room="#ops"), "NOT_MEMBER")
 
+    def test_of_a_room_one_has_left(self) -> None:
+        """Who has left, or was put out, gets what came while they were in, each time, and reads nothing else there."""
+        server = Server(Path(self.mktemp()))
+        self.addCleanup(server.stop)
+        alice, bob = server.program("alice"), server.program("bob")
+        alice.call(do="create", room="#ops")
+        for text in ("before", "during", "between", "again", "after"):
+            if text in ("during", "again"):
+                alice.call(do="add", room="#ops", user="bob")
+            alice.call(do="say", room="#ops", text=text)
+            if text == "during":
+                bob.call(do="leave", room="#ops")
+            elif text == "again":
+                alice.call(do="ban", room="#ops", user="bob")
+        events = bob.call(do="export", room="#ops")["ok"]["events"]
+        heard = [(event["kind"], event["text"]) for event in events]
+        during = [("joined", None), ("say", "during"), ("left", None)]
+        self.assertEqual(heard, [*during, ("joined", None), ("say", "again"), ("removed", None)])
+        for call in ({"do": "history"}, {"do": "past", "way": "latest"}, {"do": "search", "words": "a"}):
+            self.assertEqual(bob.code(room="#ops", **call), "NOT_MEMBER")
+
     def test_by_a_person(self) -> None:
         """On telnet the lines are shown as /history shows them, and how to go on."""
         server = Server(Path(self.mktemp()))

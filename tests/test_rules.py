@@ -22,6 +22,7 @@ class RulesTests(SynchronousTestCase):
             Needs.NOTHING: (None, None, None, None),
             Needs.LOGIN: (None, None, None, None),
             Needs.OPERATOR: (None, None, None, None),
+            Needs.HEARD: ("NOT_MEMBER", None, None, None),
             Needs.MEMBER: ("NOT_MEMBER", None, None, None),
             Needs.ADMIN: ("NOT_MEMBER", "ONLY_ADMIN", None, None),
             Needs.OWNER: ("NOT_MEMBER", "ONLY_ADMIN", "ONLY_OWNER", None),

@@ -61,9 +61,11 @@ def _bounds(typed: str) -> Bounds:
     return Bounds(seconds, lines)
 
 
-@command("/export [after]", needs=Needs.MEMBER, topic="Past", example="/export", read=True)
+@command("/export [after]", needs=Needs.HEARD, topic="Past", example="/export", read=True)
 def export(tx: ReadTx, me: Me, room: Room, after: str | int = "") -> Reply:
-    """All that you may hear of this room from the beginning, or after an id, by pages; in chat, written to a file."""
+    """All that you may hear of this room from the beginning, or after an id, by pages; in chat, written to a file. Of a
+    group that you have left, what came while you were in it.
+    """
     start = str(after or 0)
     if not start.isascii() or not start.isdecimal() or len(start) > 18:
         raise Refusal("BAD_USAGE", usage="/export [after]")

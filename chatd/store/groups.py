@@ -70,6 +70,10 @@ class GroupReads(Base):
             self._value("SELECT role FROM member WHERE account = ? AND room = ? AND until IS NULL", account, room) or 0
         )
 
+    def was_in(self, room: int, account: int) -> bool:
+        """Whether this account has ever been in the room."""
+        return self._one("SELECT 1 FROM member WHERE room = ? AND account = ?", room, account) is not None
+
     def members(self, room: int) -> list[Member]:
         """Who is in the room now, the owner first, then admins, then members, each by name."""
         rows = self._all(

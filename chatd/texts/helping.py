@@ -53,6 +53,7 @@ WHO: Final = {
     "nothing": "For everybody, logged in or not.",
     "login": "For everybody who is logged in.",
     "operator": "For operators of this server.",
+    "heard": "For members of the room, and for who was one.",
     "member": "For members of the room.",
     "admin": "For admins of the group.",
     "owner": "For the owner of the group.",

@@ -50,6 +50,26 @@ class ExportTests(ChatTestCase):
         lines = re.findall(r"alice: line (\d+)$", Path("all.txt").read_text(), re.MULTILINE)
         self.assertEqual(lines, [str(number) for number in range(1_100)])
 
+    def test_a_room_that_was_left(self) -> None:
+        """What was said there while one was in it is written, opened; one that one was never in is refused."""
+        self.bob.type("/create --sealed #sealed alice")
+        self.bob.type("/switch #sealed")
+        self.bob.type("psst")
+        self.alice.type("/leave #sealed")
+        self.bob.type("alone at last")
+        self.alice.type("/export #sealed mine.txt")
+        self.assertRegex(self.alice.seen[-1], r"^\d+ lines of #sealed in mine\.txt\.$")
+        text = Path("mine.txt").read_text()
+        self.assertRegex(text, "bob: psst\n")
+        self.assertNotIn("alone", text)
+        self.bob.type("/create --open #others")
+        self.alice.type("/export #others theirs.txt")
+        self.assertRegex(self.alice.seen[-1], r"^Not exported to theirs\.txt: You are not in #others\.")
+        self.alice.pull()
+        self.alice.type("/export #sealed mine.txt")
+        self.assertRegex(self.alice.seen[-1], "^Offline")
+        self.assertEqual(sorted(path.name for path in Path().iterdir()), ["mine.txt"])
+
     def test_never_over_another_file(self) -> None:
         """What is there stays; without a name it is the room's and the day's."""
         for _ in range(2):
