@@ -372,7 +372,10 @@ class ReplyTexts(SynchronousTestCase):
         used = set()
         files = [
             *(ROOT / "chatd" / "commands").glob("*.py"),
-            *(ROOT / "chatd" / f"{part}.py" for part in ("command", "session", "interview")),
+            *(
+                ROOT / "chatd" / f"{part}.py"
+                for part in ("answers", "command", "identity", "intake", "session", "interview")
+            ),
         ]
         for path in files:
             for node in ast.walk(ast.parse(path.read_text("utf-8"))):
