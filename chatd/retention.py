@@ -1,4 +1,5 @@
-"""Carrying out what is not kept: old messages, too many messages, the words of erased accounts.
+"""Carrying out what is not kept: old messages, too many messages, the words of erased accounts, and what waits for a
+device that does not fetch it.
 
 The rule: it is nobody's hurry. What is due is looked for beside the writer; then a few events are blanked in a commit,
 and the writer is left alone for ten times as long as that took. Of several instances the one with the lowest number
@@ -35,7 +36,9 @@ _log = Logger()
 
 
 class Sweeper:
-    """Blanks what is not kept. `bounds` are the server's; `step` is how many events one commit may blank."""
+    """Blanks what is not kept. `bounds` are the server's; `step` is how many events one commit may blank; `days` is how
+    long an envelope waits.
+    """
 
     def __init__(
         self,
@@ -44,11 +47,13 @@ class Sweeper:
         *,
         bounds: Callable[[], Bounds],
         step: Callable[[], int],
+        days: Callable[[], int],
     ) -> None:
         self._reactor = reactor
         self._db = db
         self._bounds = bounds
         self._step = step
+        self._days = days
         self._looks = 0
         self._loop = LoopingCall(self._look)
         self._loop.clock = reactor
@@ -81,6 +86,7 @@ class Sweeper:
             await self._erase(account, upto)
         if rooms:
             await self._go_through_rooms()
+            await self._drop_unfetched()
 
     async def _go_through_rooms(self) -> None:
         after = 0
@@ -104,6 +110,10 @@ class Sweeper:
                     return
                 await self._commit(_retaining(room, seqs, last))
             upto, more = due.upto, due.more
+
+    async def _drop_unfetched(self) -> None:
+        while self._loop.running and await self._db.read(_unfetched(self._days(), self._step())):
+            await self._commit(_dropping(self._days(), self._step()))
 
     async def _erase(self, account: int, upto: int) -> None:
         more = True
@@ -132,6 +142,14 @@ def _due(room: int, upto: int, bounds: Bounds) -> Callable[[ReadTx], Due]:
 
 def _written(account: int, upto: int) -> Callable[[ReadTx], Due]:
     return lambda tx: tx.written_by(account, upto)
+
+
+def _unfetched(days: int, most: int) -> Callable[[ReadTx], bool]:
+    return lambda tx: tx.unfetched(days, most)
+
+
+def _dropping(days: int, most: int) -> Callable[[Tx], None]:
+    return lambda tx: tx.drop_unfetched(days, most)
 
 
 def parts(due: Due, most: int) -> Iterator[tuple[list[int], int]]:

@@ -29,7 +29,7 @@ from twisted.python.threadpool import ThreadPool
 from chatd import __version__, clock, commands, systemd  # noqa: F401  (the table fills)
 from chatd.audit import Audit, log_to
 from chatd.blobs import FOLDER, Blobs
-from chatd.commands import account, keys
+from chatd.commands import account
 from chatd.commands import guests as guest_commands
 from chatd.config import ConfigError
 from chatd.ctl.listen import Control
@@ -43,7 +43,6 @@ from chatd.peers import Node, NodeTaken, Peers
 from chatd.protocol import choose
 from chatd.retention import Sweeper
 from chatd.slow import PasswordThread
-from chatd.store import Tx
 from chatd.store.database import Committed, Database
 from chatd.store.migrate import TooNew, guests, last_moment, last_seq, migrate
 from chatd.tls import OWN, BadCertificate, Certificate, own_certificate
@@ -198,6 +197,7 @@ class ChatService(Service):
             self.db,
             bounds=lambda: instance.settings.keep,
             step=lambda: instance.settings.limits.retention_events,
+            days=lambda: instance.settings.limits.envelope_days,
         )
         self.control = Control(self._reactor, self.db, data, self._node.number, audit, self._facts)
         self._listen()  # nobody is heard before the reactor runs
@@ -210,8 +210,7 @@ class ChatService(Service):
         self.control.start()
         self.sweeper.start()
         self.factory.start()
-        if config.irc.guests:
-            self._sweeping.start(SWEEP_GUESTS, now=False)
+        self._sweeping.start(SWEEP_GUESTS, now=False)
         self._sweeping_files.start(SWEEP_FILES)
         self._tidying.start(TIDY, now=False)
         self._reactor.callWhenRunning(self._ready)
@@ -321,14 +320,10 @@ class ChatService(Service):
         return self.db.write(lambda tx: account.tidy_logins(tx, logins, days)).addErrback(lambda failure: None)
 
     def _sweep(self) -> Deferred[None]:
-        """See out the guests whose instance has died, and what no device has fetched for too long."""
-        days = self._config.limits.envelope_days
-
-        def sweep(tx: Tx) -> None:
-            guest_commands.sweep(tx)
-            keys.sweep(tx, days)
-
-        return self.db.write(sweep).addErrback(lambda failure: None)
+        """See out the guests whose instance has died. That there are any may come with another configuration."""
+        if not self.factory.instance.settings.guests:
+            return succeed(None)
+        return self.db.write(guest_commands.sweep).addErrback(lambda failure: None)
 
     def _sweep_files(self) -> Deferred[None]:
         """See out what nobody wants to keep."""

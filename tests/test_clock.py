@@ -8,7 +8,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from chatd.clock import Calendar
-from chatd.commands import account, files, keys
+from chatd.commands import account, files
 from tests.live import TWISTD, JsonClient, LiveTestCase, Program, free_ports, new_mid
 from tests.memory import PASSWORD, Server, instances, settings
 from tests.sealing import equip
@@ -147,7 +147,7 @@ class EndTests(SynchronousTestCase):
         days = self.server.instance.settings.limits.session_days
         for run in (
             lambda tx: account.tidy_logins(tx, [], days),
-            lambda tx: keys.sweep(tx, 30),
+            lambda tx: tx.drop_unfetched(30, 200),
             lambda tx: files.sweep(tx, self.server.instance.settings.limits),
         ):
             self.server.db.write(run)

@@ -16,7 +16,7 @@ from chatd.store.check import check
 from chatd.store.migrate import open_known
 from chatd.texts.keeping import FORMATS, exported
 from tests.memory import PASSWORD, Server
-from tests.sealing import body, equip, found
+from tests.sealing import b64, bind, body, envelopes, equip, found
 
 DAY = 86_400
 
@@ -42,6 +42,7 @@ class Swept(SynchronousTestCase):
             server.db,
             bounds=lambda: self.bounds,
             step=lambda: step,
+            days=lambda: 30,
         )
         sweeper.start()
         self.addCleanup(sweeper.stop)
@@ -250,6 +251,41 @@ class BlankingTests(Swept):
         self.sweep()
         self.assertEqual(self.said(), [None])
         other.stop()
+
+
+class UnfetchedTests(Swept):
+    """What waits for a device that does not fetch it."""
+
+    def test_envelopes(self) -> None:
+        """An envelope waits for its device so many days, then it goes; a younger one stays."""
+        alice, bob = self.server.program("alice"), self.server.program("bob")
+        keys, others = equip(alice), equip(bob)
+        room, chain = found(alice, keys, "#sealed", [others])
+        bob.call(do="logout")
+
+        def say() -> None:
+            letters = envelopes(*others.devices)
+            alice.call(do="say", room=room, sealed=body(chain.head), envelopes=letters)["ok"]
+
+        for _ in range(3):
+            say()
+        self.server.advance(10 * DAY)
+        alice = self.server.resume("alice")
+        bind(alice, keys)
+        say()
+        self.server.advance(19 * DAY)
+        self.sweep()
+        self.assertEqual(self.server.sql("SELECT count(*) FROM envelope"), [(4,)])
+        self.server.advance(2 * DAY)
+        self.sweep(self.sweep_of(self.server, step=2))
+        self.assertEqual(self.server.sql("SELECT count(*) FROM envelope"), [(1,)])
+
+    def test_linkings(self) -> None:
+        """A device that asks to become somebody's is forgotten after a day."""
+        self.server.program("alice").call(do="link", device=b64(bytes(16)), entry=b64(b"entry"))["ok"]
+        self.server.advance(DAY + 60)
+        self.sweep()
+        self.assertEqual(self.server.sql("SELECT count(*) FROM linking"), [(0,)])
 
 
 class ErasureTests(Swept):

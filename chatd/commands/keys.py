@@ -27,8 +27,6 @@ MANIFESTS: Final = 50
 """How many manifests of one account an answer holds."""
 ENTRIES: Final = 200
 """How many entries of a group's log an answer holds."""
-SWEPT: Final = 5_000
-"""How many envelopes are looked at, whether they are too old, at a time."""
 
 
 # -- manifests and devices --------------------------------------------------------------------------------------------
@@ -326,11 +324,6 @@ def received(tx: Tx, me: Me, n: str | int) -> Reply:
         raise Refusal("NO_DEVICE")
     tx.received(me.device, _number(n, "/received <n>"))
     return Reply("acked", {})
-
-
-def sweep(tx: Tx, days: int) -> None:
-    """Drop what nobody has fetched for so long."""
-    tx.sweep_keys(tx.steady - days * DAY_MS, tx.steady - DAY_MS, SWEPT)
 
 
 def _number(typed: str | int, usage: str) -> int:

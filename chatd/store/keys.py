@@ -16,6 +16,7 @@ from chatd.store.base import Base, Value
 from chatd.store.groups import GroupWrites
 from chatd.store.log import LogWrites
 
+_DAY: Final = 86_400_000
 _CHUNKS: Final = (64, 16, 4, 1)
 _INSERT: Final = {n: "INSERT INTO envelope VALUES " + ",".join(["(?,?,?,?,?,?)"] * n) for n in _CHUNKS}
 _ENVELOPE: Final = (
@@ -175,6 +176,17 @@ class KeyReads(Base):
             "SELECT device, entry, at FROM linking WHERE account = ? AND at > ? ORDER BY at", account, since
         )
         return [(row[0], row[1], row[2]) for row in rows]
+
+    def unfetched(self, days: int, most: int) -> bool:
+        """Whether there is anything for `drop_unfetched` to drop."""
+        found: int = self._value(
+            "SELECT EXISTS (SELECT 1 FROM linking WHERE at < ?) OR EXISTS (SELECT 1 FROM (SELECT at FROM envelope"
+            " ORDER BY id LIMIT ?) WHERE at < ?)",
+            self.steady - _DAY,
+            most,
+            self.steady - days * _DAY,
+        )
+        return bool(found)
 
     # -- a sealed group's log -----------------------------------------------------------------------------------------
 
@@ -340,14 +352,16 @@ class KeyWrites(LogWrites, GroupWrites, KeyReads):
         """A device asks to become this account's."""
         self._run("INSERT OR REPLACE INTO linking VALUES (?, ?, ?, ?)", account, device, entry, self.steady)
 
-    def sweep_keys(self, envelopes: int, linkings: int, most: int) -> int:
-        """Drop what is older than these times (ms), at most so many envelopes; how many were."""
-        self._run("DELETE FROM linking WHERE at < ?", linkings)
-        return self._run(
+    def drop_unfetched(self, days: int, most: int) -> None:
+        """Drop the envelopes that have waited so many days, of the oldest `most`, and who has asked for a day in vain
+        to become somebody's device.
+        """
+        self._run("DELETE FROM linking WHERE at < ?", self.steady - _DAY)
+        self._run(
             "DELETE FROM envelope WHERE id IN (SELECT id FROM (SELECT id, at FROM envelope ORDER BY id LIMIT ?)"
             " WHERE at < ?)",
             most,
-            envelopes,
+            self.steady - days * _DAY,
         )
 
     # -- a sealed group's log -----------------------------------------------------------------------------------------

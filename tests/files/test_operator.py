@@ -100,6 +100,7 @@ class OperatorTests(Base):
             self.server.db,
             bounds=lambda: Bounds(60),
             step=lambda: 200,
+            days=lambda: 30,
         )
         sweeper.start()
         self.addCleanup(sweeper.stop)
