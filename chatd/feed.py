@@ -32,7 +32,9 @@ from chatd.store import ReadTx
 from chatd.store.database import TAIL, Committed, Database
 from chatd.store.keys import Mail
 
-PERSONAL: Final = FOLDING | RANKING | {"door", "banned", "unbanned", "asked", "denied", "logged_out", "deleted", "file"}
+PERSONAL: Final = (
+    FOLDING | RANKING | {"door", "banned", "unbanned", "asked", "denied", "logged_out", "deleted", "file", "gone"}
+)
 """Kinds that are delivered one by one, since somebody named in them may see them differently."""
 EACH: Final = frozenset({"renamed", "nick"})
 """Kinds that each session is shown by itself."""

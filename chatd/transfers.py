@@ -138,8 +138,8 @@ class Transfers:
         await self.run(blobs.drop_orphans, found, stored)
         for file in await self.run(blobs.missing, stored):
             _log.warn("the bytes of file {file} are lost", file=file)
-            await self.db.write(partial(_drop, file))
+            await self.db.write(partial(_lost, file))
 
 
-def _drop(file: int, tx: Tx) -> None:
-    tx.drop_file(file)
+def _lost(file: int, tx: Tx) -> None:
+    files.drop(tx, file, "lost")

@@ -65,10 +65,10 @@ class Arrival:
         """The connection has ended."""
         self._caught = None
 
-    def gather(self, fields: Mapping[str, Any], weight: int, *, mine: bool) -> None:
+    def gather(self, fields: Mapping[str, Any], weight: int) -> None:
         """An event came while we catch up."""
         assert self._caught is not None
-        self.missed += fields["ev"] == "say" and not mine
+        self.missed += weight > 0
         if len(self._caught) == REPLAY:
             self.chat.transcript.pass_over(self._caught.popleft()[0])
         self._caught.append((fields, weight))

@@ -552,11 +552,13 @@ class Chat:
             self.view.current = entered.id  # by approval or /add, where nothing was open (FEATURES row 16)
             self.face.entered(entered)
         if self.arrival.catching:
-            self.arrival.gather(fields, weight, mine=mine)
+            self.arrival.gather(fields, weight)
         else:
             self.show_event(fields, weight, live=True)
         if fields["ev"] == "file":
             self.files.heard(fields, live=not self.arrival.catching)
+        elif fields["ev"] == "gone":
+            self.past.gone(fields)
 
     def late(self, fields: Mapping[str, Any]) -> None:
         """An event that was here can be read only now."""

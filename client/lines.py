@@ -62,8 +62,8 @@ class Writer:
             rows = texts.event(event, name, self.view.account, current)
             if not rows:
                 return None
-            if event.kind == "file":  # these sentences bring their time
-                return Line([[("class:event", formatting.clean(row))] for row in rows], event.at, event.room, event.seq)
+            if event.kind == "file":
+                return self._file(event, name, rows[0], current=current, weight=weight)
             clock = ("class:time", f"{texts.clock(event.at)} ")
             return Line([[clock, ("class:event", row)] for row in rows], event.at, event.room, event.seq)
         text = event.text
@@ -73,6 +73,16 @@ class Writer:
         mark = Mark.STORED if mine else None
         rows_ = self._said(event.at, event.by_name, name, text, mine=mine, current=current, weight=weight)
         return Line(rows_, event.at, event.room, event.seq, event.mid if mine else None, mark, weight)
+
+    def _file(self, event: Event, name: str, own: str, *, current: bool, weight: int) -> Line:
+        """`14:02 bob: trip.png 2.1 MB (file 17: /get 17)`; of one that I sent, that it is there."""
+        mine = event.by == self.view.account
+        if mine and "gone" not in (event.data or {"gone": ""}):
+            row: Fragments = [("class:event", own)]
+        else:
+            head, sign = self._head(event.at, event.by_name, name, mine=mine, current=current)
+            row = [*head, ("class:event", f"{sign} {formatting.clean(texts.offered(event, '/get'))}")]
+        return Line(_ringing([row], name, weight), event.at, event.room, event.seq, weight=weight)
 
     def queued(self, entry: Entry) -> Line:
         """A line of mine that is not stored yet."""
@@ -92,20 +102,21 @@ class Writer:
         self, at: int, by: str, name: str, text: str, *, mine: bool, current: bool, weight: int = 0
     ) -> list[Fragments]:
         """`14:02 bob: hi` here, `14:02 #ops bob: hi` elsewhere, `14:02 [bob] hi` in a conversation that is not open."""
+        head, sign = self._head(at, by, name, mine=mine, current=current)
+        first, *more = formatting.block(text, ascii_only=self.ascii_only)
+        return _ringing(
+            [[*head, ("", f"{sign} "), *first], *([*head, ("", " | "), *row] for row in more)], name, weight
+        )
+
+    @staticmethod
+    def _head(at: int, by: str, name: str, *, mine: bool, current: bool) -> tuple[Fragments, str]:
+        """What stands before a text, and the sign between the two."""
         by, name = formatting.clean(by), formatting.clean(name)
         person = (formatting.colour(by), by)
         head: Fragments = [("class:time", f"{texts.clock(at)} ")]
         if name.startswith("@") and not current:
-            head += [("class:room", f"[me -> {name[1:]}]" if mine else f"[{by}]")]
-            sign = ""
-        else:
-            head += [person] if current else [("class:room", f"{name or texts.CLOSED} "), person]
-            sign = ":"
-        first, *more = formatting.block(text, ascii_only=self.ascii_only)
-        rows = [[*head, ("", f"{sign} "), *first], *([*head, ("", " | "), *row] for row in more)]
-        if weight == MENTION and not name.startswith("@"):
-            rows = [[(f"{style} class:mention", part) for style, part in row] for row in rows]
-        return rows
+            return [*head, ("class:room", f"[me -> {name[1:]}]" if mine else f"[{by}]")], ""
+        return [*head, *([] if current else [("class:room", f"{name or texts.CLOSED} ")]), person], ":"
 
     def day(self, at: int) -> Line:
         """The line between two days."""
@@ -189,3 +200,10 @@ class Tail:
     def waiting(self) -> bool:
         """Whether a stored line is still here of which it is not known whether all have seen it."""
         return any(line.mark is Mark.STORED and not line.final for line in self.lines)
+
+
+def _ringing(rows: list[Fragments], name: str, weight: int) -> list[Fragments]:
+    """These rows, marked where they mean me among others."""
+    if weight != MENTION or name.startswith("@"):
+        return rows
+    return [[(f"{style} class:mention", part) for style, part in row] for row in rows]

@@ -20,7 +20,13 @@ from client.themes import THEMES
 
 DEFAULT: Final = ("localhost", 8000)
 HERE: Final = ("localhost", "127.0.0.1", "::1")
-MODES: Final = ("send", "tail", "wait", "whoami", "get")
+MODES: Final = {
+    "send": "Send one message: 0 stored, 3 queued, 4 refused.",
+    "tail": "Print what is said in a room.",
+    "wait": "Wait for a message: 0 it came, 1 not.",
+    "whoami": "Print who is logged in with this profile.",
+    "get": "Fetch a file by its number; nothing is written over. Its path is printed.",
+}
 CONFIG: Final = {
     "server": str,
     "tls": bool,
@@ -37,7 +43,7 @@ IN_USE, LOGIN, USAGE = 6, 5, 2
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `chat`; its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    options = _parser(words).parse_args(words)
+    options = _parser(words).parse_intermixed_args(words)
     try:
         _configure(options)
         profile = profiles.Profile(options.profile)
@@ -78,6 +84,7 @@ def _with(options: argparse.Namespace, profile: profiles.Profile) -> int:
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    """What understands these words, in any order."""
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--profile", default=None, help="another person, another server: one profile each")
     common.add_argument("--config", type=Path, help="a chat.toml instead of ~/.config/chat/chat.toml")
@@ -85,7 +92,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     common.add_argument("--tls", action="store_true", default=None, help="TLS to this machine, too")
     common.add_argument("--ca", metavar="FILE", default=None, help="PEM: who signs the server's certificate")
     common.add_argument("--pin", metavar="SHA256", default=None, help="the server's certificate, from now on")
-    mode = next((word for word in words if word in MODES), None)
+    mode = next((word for word in common.parse_known_args(words)[1] if word in MODES), None)
     if mode is None:
         parser = argparse.ArgumentParser(
             prog="chat", parents=[common], description="The terminal client of chatd. Modes: " + ", ".join(MODES) + "."
@@ -99,39 +106,29 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
         parser.add_argument("--passphrase", action="store_true", help="protect this profile by a passphrase")
         parser.set_defaults(mode=None, typing=None)
         return parser
-    parser = argparse.ArgumentParser(prog="chat", parents=[common])
-    sub = parser.add_subparsers(dest="mode", required=True)
-
-    def add(name: str, about: str) -> argparse.ArgumentParser:
-        made = sub.add_parser(name, help=about, description=about)
-        made.add_argument("--profile", default=argparse.SUPPRESS)
-        made.add_argument("--config", type=Path, default=argparse.SUPPRESS)
-        for option in ("--server", "--ca", "--pin"):
-            made.add_argument(option, default=argparse.SUPPRESS)
-        made.add_argument("--tls", action="store_true", default=argparse.SUPPRESS)
-        return made
-
-    send = add("send", "Send one message: 0 stored, 3 queued, 4 refused.")
-    send.add_argument("to", help="#room or @person")
-    send.add_argument("text", nargs="?", help="the text; - or nothing reads stdin")
-    send.add_argument("--file", metavar="PATH", help="send this file; the text, if any, is its caption")
-    send.add_argument("--id", metavar="KEY", help="the same KEY is the same message: sent twice, it is there once")
-    send.add_argument("--wait", type=float, default=10.0, metavar="S", help="seconds until it is left queued (10)")
-    for name, about in (("tail", "Print what is said in a room."), ("wait", "Wait for a message: 0 it came, 1 not.")):
-        follow = add(name, about)
-        follow.add_argument("room", help="#room or @person")
-        follow.add_argument("--json", action="store_true", help="events as they come, one object a line")
-        follow.add_argument("--since", metavar="AGE|SEQ", help="from 30m, 2h, 3d ago, or after the event of this seq")
-        if name == "wait":
-            follow.add_argument("--match", required=True, metavar="RE", help="a regular expression")
-            follow.add_argument("--timeout", type=float, metavar="S", help="seconds; without: for ever")
-    whoami = add("whoami", "Print who is logged in with this profile.")
-    whoami.add_argument("--json", action="store_true")
-    whoami.add_argument("--wait", type=float, default=10.0, metavar="S")
-    get = add("get", "Fetch a file by its number; nothing is written over. Its path is printed.")
-    get.add_argument("file")
-    get.add_argument("folder", nargs="?", default=".")
-    get.add_argument("--wait", type=float, default=10.0, metavar="S", help="seconds without a byte until it ends (10)")
+    parser = argparse.ArgumentParser(prog=f"chat {mode}", parents=[common], description=MODES[mode])
+    add = parser.add_argument
+    add("mode", metavar=mode, choices=[mode], help=argparse.SUPPRESS)
+    if mode == "send":
+        add("to", help="#room or @person")
+        add("text", nargs="?", help="the text; - or nothing reads stdin")
+        add("--file", metavar="PATH", help="send this file; the text, if any, is its caption")
+        add("--id", metavar="KEY", help="the same KEY is the same message: sent twice, it is there once")
+        add("--wait", type=float, default=10.0, metavar="S", help="seconds until it is left queued (10)")
+    elif mode in ("tail", "wait"):
+        add("room", help="#room or @person")
+        add("--json", action="store_true", help="events as they come, one object a line")
+        add("--since", metavar="AGE|SEQ", help="from 30m, 2h, 3d ago, or after the event of this seq")
+        if mode == "wait":
+            add("--match", required=True, metavar="RE", help="a regular expression")
+            add("--timeout", type=float, metavar="S", help="seconds; without: for ever")
+    elif mode == "whoami":
+        add("--json", action="store_true")
+        add("--wait", type=float, default=10.0, metavar="S")
+    else:
+        add("file")
+        add("folder", nargs="?", default=".")
+        add("--wait", type=float, default=10.0, metavar="S", help="seconds without a byte until it ends (10)")
     return parser
 
 

@@ -117,10 +117,8 @@ class Follow(Script):
             print(json.dumps(fields, ensure_ascii=False), flush=True)
             return
         event = as_event(fields)
-        if event.kind == "say":
-            rows = texts.past(
-                {"lines": [{"at": event.at, "by": event.by_name, "text": event.text, "sealed": event.sealed}]}
-            )
+        if event.kind in ("say", "file"):
+            rows = texts.past({"lines": [{**event._asdict(), "ev": event.kind, "by": event.by_name}]})
         else:
             sentences_ = texts.event(event, self.options.room, self.chat.view.account, False)
             rows = [f"{texts.stamp(event.at)} {row}" for row in sentences_]

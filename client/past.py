@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from client.store import Held
+from client.view import as_event
 
 if TYPE_CHECKING:
     from client.chat import Chat
@@ -50,10 +51,25 @@ class Past:
             self.page(room, before, count, show)
 
         def fetched(answer: Mapping[str, Any]) -> None:
-            self.chat.opening.past([as_wire(event, answer["room"]) for event in answer["events"]], opened)
+            events = [as_wire(event, answer["room"]) for event in answer["events"]]
+            for fields in events:
+                self.gone(fields)
+            self.chat.opening.past(events, opened)
 
         call = {"do": "past", "room": room, "way": "before", "one": min(floor, before), "count": count, "all": "yes"}
         self.chat.link.call(call).addCallbacks(fetched, lambda _: show(here, True))
+
+    def gone(self, fields: Mapping[str, Any]) -> None:
+        """Files that an event here told of cannot be had any more: it says so from now on. Told by an event of its own,
+        or by how the server tells of that one now.
+        """
+        data = fields.get("data") or {}
+        seq, how = (data.get("seq"), data.get("how")) if fields["ev"] == "gone" else (fields["seq"], data.get("gone"))
+        kept = self.chat.store.event(seq) if how and isinstance(seq, int) else None
+        told = {} if kept is None else kept.get("data") or {}
+        if kept is not None and kept["room_id"] == fields["room_id"] and "file" in told and "gone" not in told:
+            marked = {**kept, "data": {**told, "gone": str(how)}}
+            self.chat.store.amend(Held(kept["seq"], kept["room_id"], self.chat.view.weight(as_event(marked)), marked))
 
     def newer(self, room: int, after: int, count: int) -> Events:
         """The events of a room that come after a seq that was shown; they are all here."""

@@ -212,8 +212,8 @@ class SealedCalls:
         found = []
         if words:
             for fields in self.chat.store.all(number):
-                text = str(fields.get("text") or "")
-                if fields["ev"] == "say" and all(word in text.lower() for word in words):
+                text = f"{fields.get('text') or ''} {(fields.get('data') or {}).get('name') or ''}".lower()
+                if fields["ev"] in ("say", "file") and all(word in text for word in words):
                     found.append(self._line(fields))
         place = self.chat.view.places[number]
         return {
@@ -229,10 +229,13 @@ class SealedCalls:
         """A page of the server's, with what is opened here; a text of the server's own is none of the room's."""
         answer = await self._ask(wire)
         about = {"ev": "say", "room": answer["room"], "room_id": answer["room_id"]}
-        events = await self.chat.opening.opened_past([{**about, **line} for line in answer["lines"]])
+        told = [dict(self.chat.opening.clean({**about, **line})) for line in answer["lines"]]
+        for fields in told:
+            self.chat.past.gone(fields)
         lines = []
-        for line, event in zip(answer["lines"], events, strict=True):
-            opened = (line.get("sealed") is not None and event.get("text") is not None) or "warn" in event
+        for line, event in zip(answer["lines"], await self.chat.opening.opened_past(told), strict=True):
+            shown = event.get("text") is not None or event["ev"] == "file"
+            opened = (line.get("sealed") is not None and shown) or "warn" in event
             lines.append({**line, **self._line(event)} if opened else {**line, "text": None})
         return {**answer, "lines": lines}
 
@@ -241,6 +244,7 @@ class SealedCalls:
 
         event = as_event(fields)
         return {
+            "ev": event.kind,
             "seq": event.seq,
             "at": event.at,
             "by": event.by_name,
@@ -249,4 +253,5 @@ class SealedCalls:
             "sealed": None,
             "proof": None,
             "mid": event.mid,
+            "data": event.data,
         }

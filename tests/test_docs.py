@@ -158,6 +158,7 @@ class Tables(SynchronousTestCase):
             "`renamed`": ("renamed", "#ops", {"text": "#dev", "data": {"was": "#ops"}}),
             "`door`": ("door", "#ops", {"data": {"door": "open"}}),
             "`file`": ("file", "#ops", {"text": "meow", "data": {"file": 17, "name": "cat.png", "size": 2_100_000}}),
+            "`gone`, taken back": ("gone", "#ops", {"data": {"file": 17, "seq": 5, "how": "withdrawn"}}),
             "`nick`": ("nick", "#ops", {"text": "flora", "data": {"was": "alice"}}),
             "`retention`": ("retention", "#ops", {"data": {"seconds": 2_592_000, "lines": None}}),
             "`asked`, in your inbox": ("asked", "", {"data": {"name": "#ops", "room": 7}}),
@@ -388,7 +389,8 @@ class Story:
             alice(do, file=file)
         for do in ("files", "quota"):
             alice(do, room="#new")
-        alice("cancel", file=1)
+        for number in (1, file):
+            alice("cancel", file=number)
 
 
 class Fields(SynchronousTestCase):

@@ -398,6 +398,7 @@ class HistoryTests(Base):
         self.assertEqual(
             line,
             {
+                "ev": "say",
                 "seq": line["seq"],
                 "at": AT + 60_000,
                 "by": "alice",
@@ -406,6 +407,7 @@ class HistoryTests(Base):
                 "sealed": None,
                 "proof": None,
                 "mid": None,
+                "data": None,
             },
         )
         self.assertFalse(self.bob.ok("history", "#ops", count=4)["more"])

@@ -344,7 +344,7 @@ class EventTexts(SynchronousTestCase):
         """Exactly the kinds in PERSONAL read differently to one whom they name, and the feed renders those apart."""
         found = set()
         for kind in texts.EVENTS:
-            for data in (None, {"how": "added"}):
+            for data in (None, {"how": "added"}, {"how": "withdrawn"}):
                 event = happened(kind, data=data)
                 others = texts.event(event, "#ops", 0, True)
                 if any(texts.event(event, "#ops", viewer, True) != others for viewer in (3, 5)):

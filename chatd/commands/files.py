@@ -117,7 +117,7 @@ def cancel(tx: Tx, me: Me, file: str | int) -> Reply:
     if found is None or found.author != me.account:
         raise Refusal("NO_FILE", file=_shown(file))
     tx.blank_file(found.id)
-    tx.drop_file(found.id)
+    drop(tx, found.id, "withdrawn")
     return Reply("cancelled", {"file": found.id, "name": found.name, "sent": bool(found.seq)})
 
 
@@ -280,8 +280,20 @@ def sweep(tx: Tx, limits: Limits) -> list[int]:
     tx.drop_old_tickets()
     tx.forget_files(tx.steady - _DAY)
     for number in tx.overdue_files(tx.steady - limits.file_days * _DAY, tx.steady - limits.upload_hours * _DAY // 24):
-        tx.drop_file(number)
+        drop(tx, number, "expired")
     return tx.gone_files(tx.steady - _LATELY)
+
+
+def drop(tx: Tx, number: int, how: str) -> None:
+    """This file cannot be had any more, and who was told of it is told why: it was `withdrawn`, has `expired`, or its
+    bytes are `lost`.
+    """
+    file = tx.file(number)
+    if file is None:
+        return
+    if file.seq and tx.mark_gone(number, how):
+        tx.append("gone", file.room, file.author, data={"file": number, "seq": file.seq, "how": how})
+    tx.drop_file(number)
 
 
 # -- what they share --------------------------------------------------------------------------------------------------

@@ -25,9 +25,9 @@ _AGE: Final = re.compile(r"(\d{1,6})([smhdw])")
 _AGE_MS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 NO_ENVELOPES: Final[Mapping[str, str]] = {}
 MANNERS: Final = frozenset({"action", "notice"})
+SPOKEN: Final = ("say", "file")
 SHOWN: Final = (
-    "say",
-    "file",
+    *SPOKEN,
     "created",
     "joined",
     "left",
@@ -197,7 +197,7 @@ def past(
     """A stretch of what happened here (programs): before, after, around or between the marks one and other, or the
     latest. A mark is a seq, or @ and a time in ms; all: not only what was said."""
     most = _at_most(me, count)
-    kinds = SHOWN if all else ("say",)
+    kinds = SHOWN if all else SPOKEN
 
     def between(low: str | int, high: str | int, most: int, *, newest: bool) -> list[Event]:
         seqs: list[int | None] = [None, None]
@@ -264,6 +264,7 @@ def _page(room: Room, lines: list[Event], most: int) -> dict[str, Any]:
         "room_id": room.id,
         "lines": [
             {
+                "ev": line.kind,
                 "seq": line.seq,
                 "at": line.at,
                 "by": line.by_name,
@@ -272,6 +273,7 @@ def _page(room: Room, lines: list[Event], most: int) -> dict[str, Any]:
                 "sealed": line.sealed,
                 "proof": line.proof,
                 "mid": line.mid,
+                "data": line.data,
             }
             for line in lines
         ],

@@ -222,11 +222,26 @@ class FileWrites(FileReads):
         self._run("DELETE FROM file WHERE gone < ? AND seq IS NULL", before)
 
     def blank_file(self, number: int) -> None:
-        """What its event says of it is erased."""
+        """What its event says of it in clear is erased, but for its number."""
         self._run(
-            "UPDATE event SET text = NULL, data = NULL"
-            " WHERE kind = 'file' AND seq = (SELECT seq FROM file WHERE id = ?)",
+            "UPDATE event SET text = NULL, data = json_object('file', ?1)"
+            " WHERE kind = 'file' AND data IS NOT NULL AND seq = (SELECT seq FROM file WHERE id = ?1)",
             number,
+        )
+
+    def mark_gone(self, number: int, how: str) -> bool:
+        """Its event says from now on that it cannot be had; whether there is one that still says anything, in a room
+        where somebody is.
+        """
+        return (
+            self._run(
+                "UPDATE event SET data = json_set(data, '$.gone', ?2) WHERE data IS NOT NULL"
+                " AND seq = (SELECT seq FROM file WHERE id = ?1)"
+                " AND EXISTS (SELECT 1 FROM member m WHERE m.room = event.room AND m.until IS NULL)",
+                number,
+                how,
+            )
+            > 0
         )
 
     def overdue_files(self, before: int, unfinished_before: int) -> list[int]:

@@ -42,6 +42,8 @@ _PAGE: Final = (
     f"SELECT {_EVENT} FROM (SELECT *, sum({_SIZE}) OVER (ORDER BY seq) - ({_SIZE}) AS before"
     f" FROM (SELECT * FROM ({_HEARD}) ORDER BY seq LIMIT ?4)) e {_NAMED} WHERE e.before < ?5"
 )
+SPOKEN: Final = "('say', 'file')"
+"""Kinds whose text, data and sealed are what somebody said: a file is something somebody said, too."""
 _COLUMNS: Final = 12
 _ROW: Final = "(" + ",".join("?" * _COLUMNS) + ")"
 _CHUNKS: Final = (1024, 256, 64, 16, 4, 1)
@@ -84,12 +86,12 @@ class LogReads(Base):
         return [], upto
 
     def missed(self, account: int, after: int, upto: int) -> list[tuple[int, int]]:
-        """How many lines others wrote in each room of `account` in (after, upto]: (room, count).
+        """How many lines others wrote, and files they sent, in each room of `account` in (after, upto]: (room, count).
 
         Of a long absence it counts some `MISSED_MOST` lines and no more.
         """
         return self._all(
-            f"SELECT room, count(*) FROM (SELECT * FROM ({_HEARD}) WHERE kind = 'say' AND author <> ?1 LIMIT ?4)"
+            f"SELECT room, count(*) FROM (SELECT * FROM ({_HEARD}) WHERE kind IN {SPOKEN} AND author <> ?1 LIMIT ?4)"
             " GROUP BY room",
             account,
             after,
@@ -109,17 +111,18 @@ class LogReads(Base):
         after: int | None = None,
         words: str | None = None,
     ) -> list[Event]:
-        """The newest `most` lines of `room` that `account` may hear, oldest first.
+        """The newest `most` lines and files of `room` that `account` may hear, oldest first.
 
-        `before`/`after` are seq, `since`/`until` are times in ms, `words` is text that must occur, case-insensitively
-        for ASCII. With `after` the oldest lines past it instead.
+        `before`/`after` are seq, `since`/`until` are times in ms, `words` is text that must occur (in a file's name,
+        too), case-insensitively for ASCII. With `after` the oldest lines past it instead.
         """
         order = "ASC" if after is not None else "DESC"
         inner = (
             "SELECT e.* FROM member m CROSS JOIN event e ON e.room = m.room AND e.seq >= m.since"
             " AND e.seq <= coalesce(m.until, 9223372036854775807) WHERE m.account = ?1 AND m.room = ?2"
-            " AND e.kind = 'say' AND e.seq < ?3 AND e.seq > ?4 AND e.at >= ?5 AND e.at < ?6"
-            " AND (?7 IS NULL OR instr(lower(e.text), lower(?7)) > 0)"
+            f" AND e.kind IN {SPOKEN} AND e.seq < ?3 AND e.seq > ?4 AND e.at >= ?5 AND e.at < ?6"
+            " AND (?7 IS NULL OR instr(lower(e.text), lower(?7)) > 0"
+            " OR (e.kind = 'file' AND instr(lower(e.data ->> 'name'), lower(?7)) > 0))"
             f" ORDER BY e.seq {order} LIMIT ?8"
         )
         return _events(
@@ -145,7 +148,7 @@ class LogReads(Base):
         newest: bool,
         seqs: tuple[int | None, int | None] = (None, None),
         times: tuple[int | None, int | None] = (None, None),
-        kinds: Iterable[str] = ("say",),
+        kinds: Iterable[str] = ("say", "file"),
     ) -> list[Event]:
         """At most `most` events of `room` of these kinds that `account` may hear, oldest first: the `newest` ones, or
         the oldest. `seqs` and `times` (ms) are what they must lie between, the ends excluded.
@@ -174,7 +177,8 @@ class LogReads(Base):
         """When something was last said in each room of `account`, as far as it may hear it: (room, seq, time in ms)."""
         return self._all(
             "SELECT e.room, e.seq, e.at FROM member m CROSS JOIN event e ON e.seq = (SELECT max(s.seq) FROM event s"
-            " WHERE s.room = m.room AND s.seq >= m.since AND s.kind = 'say') WHERE m.account = ? AND m.until IS NULL",
+            f" WHERE s.room = m.room AND s.seq >= m.since AND s.kind IN {SPOKEN})"
+            " WHERE m.account = ? AND m.until IS NULL",
             account,
         )
 

@@ -13,12 +13,11 @@ import orjson
 
 from chatd.model import Bounds
 from chatd.store.base import Base
+from chatd.store.log import SPOKEN
 from chatd.store.sqlite import overwriting
 
 WINDOW: Final = 2_000
 """How many events are looked at in one step."""
-SPOKEN: Final = "('say', 'file')"
-"""Kinds whose text, data and sealed are what somebody said."""
 WORDED: Final = "('say', 'file', 'left', 'closed', 'removed', 'banned', 'denied')"
 """Kinds with words of their author. A topic and a group's name are the group's."""
 

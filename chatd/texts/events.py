@@ -7,11 +7,11 @@ from typing import Final
 
 from chatd.model import DELETED, Event
 from chatd.texts.account import asks
-from chatd.texts.files import on_file
+from chatd.texts.files import on_file, on_gone
 from chatd.texts.rooms import DOORS
 from chatd.texts.words import BLANK, BREAK, CLOSED, SEALED, UNSAFE, because, clean, kept, minute
 
-PERSONAL: Final = frozenset({"joined", "left", "removed", "promoted", "demoted", "closed", "file", "nick"})
+PERSONAL: Final = frozenset({"joined", "left", "removed", "promoted", "demoted", "closed", "file", "gone", "nick"})
 """Kinds of events whose text differs for the one who did it or to whom it was done."""
 
 
@@ -153,6 +153,7 @@ EVENTS: Final[dict[str, Callable[[Event, str, int, bool], list[str]]]] = {
     "asked": _on_asked,
     "denied": _on_denied,
     "file": on_file,
+    "gone": on_gone,
     "retention": _on_retention,
 }
 """By kind; of the others a person is shown nothing (the answer to the call that made them says it)."""

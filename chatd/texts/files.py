@@ -14,6 +14,9 @@ from chatd.model import Event
 from chatd.texts.words import BLANK, CLOSED, Fields, Sentence, clean, clock, minute, size, stamp
 
 NAMELESS: Final = "(encrypted)"
+GONE: Final = {"withdrawn": "taken back", "expired": "no longer kept", "lost": "lost"}
+"""Why a file cannot be had any more."""
+CANNOT: Final = "cannot be had any more"
 BRIEF: Final = 60
 """Bytes of a name in a line that fetches."""
 
@@ -26,7 +29,7 @@ def sent(name: str, amount: int, room: str, number: int) -> str:
 def on_file(event: Event, room: str, viewer: int, current: bool) -> list[str]:
     """A file, to who sent it and to the others: `14:02 <bob> report.pdf 2.1 MB (file 17: /get 17)`."""
     caption = f": {clean(event.text)}" if event.text else ""
-    if event.data is not None and event.by == viewer:
+    if event.data is not None and event.by == viewer and "gone" not in event.data:
         name, amount, number = _about(event.data)
         return [sent(name, amount, room or CLOSED, number) + caption]
     where = "" if current or room[:1] == "@" else f"{room or CLOSED} "
@@ -36,11 +39,27 @@ def on_file(event: Event, room: str, viewer: int, current: bool) -> list[str]:
 
 def offered(event: Event, get: str) -> str:
     """A file, and how to have it: `report.pdf 2.1 MB (file 17: /get 17)`."""
-    if event.data is None:
+    return about(event.data, event.text, get)
+
+
+def about(data: Fields | None, text: str | None, get: str) -> str:
+    """The same, of what its event says: `report.pdf 2.1 MB (file 17: no longer kept)` where it cannot be had."""
+    if data is None:
         return BLANK
-    name, amount, number = _about(event.data)
-    caption = f": {clean(event.text)}" if event.text else ""
-    return f"{name} {size(amount)} (file {number}: {get} {number}){caption}"
+    name, amount, number = _about(data)
+    caption = f": {clean(text)}" if text else ""
+    what = f"{name} {size(amount)} " if "size" in data else ""
+    how = GONE.get(str(data["gone"]), CANNOT) if "gone" in data else f"{get} {number}"
+    return f"{what}(file {number}: {how}){caption}"
+
+
+def on_gone(event: Event, room: str, viewer: int, current: bool) -> list[str]:
+    """A file was taken back. Of the other ways in which one goes people are told where they look at it."""
+    data = event.data or {}
+    if event.by == viewer or data.get("how") != "withdrawn":
+        return []
+    where = "" if room[:1] == "@" else f" in {room or CLOSED}"
+    return [f"{event.by_name} took back file {int(data.get('file', 0))}{where}."]
 
 
 def _about(data: Fields) -> tuple[str, int, int]:

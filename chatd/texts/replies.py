@@ -25,15 +25,18 @@ def past(fields: Fields) -> list[str]:
     """Lines of the past: `2026-11-01 14:02:07 alice: hi`, the later lines of one text marked as in `event`."""
     if not fields["lines"]:
         return [f"Nothing found in {fields['room']}." if "words" in fields else f"No messages in {fields['room']}."]
-    lines = []
-    for line in fields["lines"]:
-        head = f"{stamp(line['at'])} {line['by']}"
-        text = line["text"]
-        if text is None:
-            text = BLANK if line["sealed"] is None else SEALED
-        first, *more = [clean(part) for part in BREAK.split(text)]
-        lines += [f"{head}: {first}", *(f"{head} | {part}" for part in more)]
-    return lines
+    return [row for line in fields["lines"] for row in _past(line)]
+
+
+def _past(line: Fields) -> list[str]:
+    head = f"{stamp(line['at'])} {clean(line['by'])}"
+    text = line["text"]
+    if line.get("ev") == "file":
+        return [f"{head}: {files.about(line.get('data'), text, '/get')}"]
+    if text is None:
+        text = BLANK if line["sealed"] is None else SEALED
+    first, *more = [clean(part) for part in BREAK.split(text)]
+    return [f"{head}: {first}", *(f"{head} | {part}" for part in more)]
 
 
 def _help(fields: Fields) -> str:

@@ -74,6 +74,7 @@ def opened(fields: Mapping[str, Any], content: Mapping[str, Any], room: bytes) -
         about, number = content["file"], (fields.get("data") or {})["file"]
         held = {"room": _text(room), "key": str(about["key"]), "id": str(about["id"]), "size": int(about["sealed"])}
         size = int(about["size"])
+        gone = (fields.get("data") or {}).get("gone")
         data: dict[str, Any] = {
             "file": int(number),
             "name": str(about["name"]),
@@ -81,7 +82,7 @@ def opened(fields: Mapping[str, Any], content: Mapping[str, Any], room: bytes) -
             "size": size,
             "digest": str(about["digest"]),
             "sealed": held,
-        }
+        } | ({"gone": str(gone)} if gone else {})
         caption = about.get("caption")
     except (KeyError, TypeError, ValueError):
         return None

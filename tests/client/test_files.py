@@ -96,7 +96,7 @@ class CutTests(FilesTestCase):
         relay = self.relay(server.port, [luck.randrange(50_000, 500_000) for _ in range(20)])
         await self.with_open_room("bob", relay.port)
         path, digest = self.file("trip.bin", 12_000_000)
-        code, printed = await self.script(f"chat --profile bob send --wait 60 --file '{path}' '#ops' caption")
+        code, printed = await self.script(f"chat --profile bob send '#ops' --wait 60 --file '{path}' caption")
         self.assertEqual((code, printed), (0, []))
         self.assertEqual(relay.cuts, 20)
         starts = relay.starts
@@ -406,7 +406,7 @@ class ScreenTests(FilesTestCase):
         await alice.shows("#ops", "online")
         await bob.type(f"/image {path.resolve()} asleep again")
         await bob.shows("a cat.png 12.0 kB sent to #ops (file 1): asleep again", "▀▀▀▀▀▀▀▀")
-        await alice.shows("<bob> a cat.png", "(file 1: /get 1): asleep again", "▀▀▀▀▀▀▀▀")
+        await alice.shows("bob: a cat.png", "(file 1: /get 1): asleep again", "▀▀▀▀▀▀▀▀")
         self.assertIn("\x1b[38;5;", await alice.screen(raw=True))
         folder = self.room()
         await alice.type(f"/get 1 {folder}")

@@ -72,6 +72,20 @@ class MainTests(SynchronousTestCase):
             [("localhost", 8000), ("chat.example.org", 8000), ("h", 8123), ("h", 81), ("::1", 81), ("h", 82)],
         )
 
+    def test_any_order(self) -> None:
+        """Options and words of a mode may stand in any order; what a profile is called is no mode."""
+        for words in (
+            ("send", "#ops", "--file", "x", "a caption"),
+            ("send", "--file", "x", "#ops", "a caption"),
+            ("send", "#ops", "a caption", "--file", "x"),
+            ("--profile", "get", "send", "#ops", "--wait", "3", "a caption", "--file", "x"),
+        ):
+            found = main._parser(words).parse_intermixed_args(words)
+            self.assertEqual((found.mode, found.to, found.file, found.text), ("send", "#ops", "x", "a caption"), words)
+        words = ("get", "17", "--wait", "3", "folder")
+        self.assertEqual(main._parser(words).parse_intermixed_args(words).folder, "folder")
+        self.assertEqual(self.chat("get", "1", "2", "3")[0], 2)
+
     def test_as_the_last_time(self) -> None:
         """Without HOST it is the server of the last time; the other names of this machine are the same."""
         self.belongs("127.0.0.1:8123")
@@ -206,7 +220,7 @@ class DocumentTests(SynchronousTestCase):
         row = next(line for line in self.text.splitlines() if "chat.toml`" in line and line.startswith("|"))
         self.assertEqual({name.split()[0] for name in re.findall(r"`([a-z]+[^`]*)`", row)}, set(main.CONFIG))
         for words in ([], *([mode] for mode in main.MODES)):
-            for action in _actions(main._parser(words)):
+            for action in main._parser(words)._actions:
                 for option in action.option_strings:
                     if option.startswith("--") and option != "--help":
                         self.assertIn(option, self.text, words)
@@ -223,14 +237,3 @@ class DocumentTests(SynchronousTestCase):
         """Every command that only `chat` has is there."""
         for row in commands.LOCAL:
             self.assertIn(f"/{row['do']}", self.text)
-
-
-def _actions(parser: Any) -> list[Any]:
-    """The options of a parser, and of those below it."""
-    found = []
-    for action in parser._actions:
-        found.append(action)
-        if isinstance(action.choices, dict):
-            for below in action.choices.values():
-                found += below._actions if hasattr(below, "_actions") else []
-    return found

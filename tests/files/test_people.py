@@ -142,8 +142,36 @@ class LinesTests(Base):
         self.assertEqual(self.dave.type("/cancel 2"), ["b.txt is not sent."])
         self.assertEqual(self.dave.type("/cancel 1"), ["No such file: 1."])
         self.alice.call(do="cancel", file=1)
+        self.assertEqual(self.dave.lines(), ["alice took back file 1 in #ops."])
         self.assertEqual(self.dave.type("/files"), ["No files in #ops."])
         self.assertEqual(self.dave.type("/get 1"), ["No such file: 1."])
+
+    def test_history(self) -> None:
+        """A file is something that somebody said: it stands in the history, is found by its name, and is counted among
+        what was missed; one that is gone says so.
+        """
+        self.dave.hang_up()
+        self.bring(caption="hm")
+        self.alice.call(do="say", room="#ops", text="there")
+        self.dave = self.server.back("dave")
+        lines = "\n".join(self.dave.lines())
+        self.assertIn("Groups: #ops (2 new)\n2 messages while you were away (#ops 2)\n", lines)
+        self.assertRegex(lines, r"<alice> a.bin 0.3 MB \(file 1: /get 1\): hm\n")
+
+        def said(typed: str = "/history") -> list[str]:
+            return [line.partition(":")[2].partition(": ")[2] for line in self.dave.type(typed)]
+
+        self.assertEqual(said(), ["a.bin 0.3 MB (file 1: /get 1): hm", "there"])
+        self.assertRegex(self.dave.type("/search A.BI")[0], r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d alice: a.bin 0.3 MB ")
+        self.bring(data=b"other", name="b.txt")
+        self.alice.call(do="cancel", file=2)
+        self.dave.lines()
+        self.assertEqual(said("/history 1"), ["(file 2: taken back)"])
+        self.server.advance(31 * 86_400)
+        self.sweep()
+        self.dave = self.server.back("dave")
+        self.dave.lines()
+        self.assertEqual(said(), ["a.bin 0.3 MB (file 1: no longer kept): hm", "there", "(file 2: taken back)"])
 
     def test_nothing_is_asked_twice(self) -> None:
         """What is missing is asked for."""
@@ -183,6 +211,8 @@ class LinesTests(Base):
         self.assertEqual(irc.read(), b":alice!alice@chatd NOTICE #ops :a.bin 0.3 MB (file 1: /msg chatd get 1): hm\r\n")
         irc.send(b"PRIVMSG chatd :get 1\r\n")
         self.assertIn(b"RAW ", irc.read())
+        irc.send(b"CHATHISTORY LATEST #ops * 5\r\n")
+        self.assertIn(b":alice!alice@chatd NOTICE #ops :a.bin 0.3 MB (file 1: /msg chatd get 1): hm\r\n", irc.read())
         self.bring(name=NASTY)
         irc.read()
         irc.send(b"PRIVMSG chatd :get 2\r\n")

@@ -30,7 +30,14 @@ class SweepTests(Base):
         self.sweep()
         self.assertEqual(self.bob.code(do="download", file=1), "NO_FILE")
         self.assertEqual((self.server.blobs.found(), self.differences()), ([], []))
-        self.assertEqual(self.server.sql("SELECT count(*) FROM event WHERE kind = 'file' AND data IS NOT NULL"), [(1,)])
+        self.assertEqual(
+            self.server.sql("SELECT data ->> 'name', data ->> 'gone' FROM event WHERE kind = 'file'"),
+            [("a.bin", "expired")],
+        )
+        gone = [event for event in self.bob.events() if event.get("ev") == "gone"]
+        self.assertEqual(
+            [(event["by"], event["data"]["file"], event["data"]["how"]) for event in gone], [("alice", 1, "expired")]
+        )
 
     def test_unfinished(self) -> None:
         """An upload on which nothing came for a day is forgotten, with what came of it; one that moves is not."""
@@ -52,13 +59,22 @@ class SweepTests(Base):
         self.assertEqual(self.server.sql("SELECT count(*) FROM file"), [(0,)])
 
     def test_taken_back(self) -> None:
-        """What its sender takes back is gone, and its event says nothing of it any more."""
-        self.bring()
+        """What its sender takes back is gone, its event says nothing of it any more but that, and who is there is told,
+        once."""
+        told = self.bring()["ok"]["seq"]
+        self.bob.events()
         self.assertEqual(self.bob.code(do="cancel", file=1), "NO_FILE")
-        self.assertEqual(self.alice.call(do="cancel", file=1)["ok"], {"file": 1, "name": "a.bin", "sent": True})
+        answer = {"file": 1, "name": "a.bin", "sent": True}
+        self.assertEqual(self.alice.call(do="cancel", file=1, mid=MID)["ok"], answer)
+        self.assertIn("ok", self.alice.call(do="cancel", file=1, mid=MID))
+        gone = [event for event in self.bob.events() if event.get("ev") == "gone"]
+        self.assertEqual([event["data"] for event in gone], [{"file": 1, "seq": told, "how": "withdrawn"}])
         self.sweep(all_of_them=False)
         self.assertEqual((self.server.blobs.found(), self.differences()), ([], []))
-        self.assertEqual(self.server.sql("SELECT text, data FROM event WHERE kind = 'file'"), [(None, None)])
+        self.assertEqual(
+            self.server.sql("SELECT text, data FROM event WHERE kind = 'file'"),
+            [(None, '{"file":1,"gone":"withdrawn"}')],
+        )
         event = Event(9, 0, "file", 7, 1, 0, "alice", "", None, None, None, None, None)
         self.assertTrue(texts.event(event, "#ops", 2, True)[0].endswith("<alice> (removed)"))
 
@@ -88,6 +104,7 @@ class SweepTests(Base):
         self.alice.call(do="leave", room="#ops")
         self.sweep()
         self.assertEqual((self.server.blobs.found(), self.stored()), ([], []))
+        self.assertEqual(self.server.sql("SELECT count(*) FROM event WHERE kind = 'gone'"), [(0,)])
 
     def test_lost_bytes(self) -> None:
         """A file whose bytes are gone from the disk is offered no longer."""

@@ -113,9 +113,9 @@ def _tagged(irc: Irc, event: Event, lines: list[Line]) -> list[Line]:
 
 def missed(irc: Irc, event: Event, room: Room, viewer: int) -> list[Line]:
     """An event that happened before the connection was made."""
+    if event.kind in ("say", "file") and "draft/chathistory" in irc.caps:
+        return []  # such a client asks for what it missed
     if event.kind == "say":
-        if "draft/chathistory" in irc.caps:
-            return []  # such a client asks for what it missed
         if (event.text or "").startswith("\x01"):
             return []  # a CTCP that nobody waits for any more
         return said(irc, event, room, viewer, past=True)
@@ -262,6 +262,7 @@ LIVE: Final[dict[str, Callable[[Irc, Event, Room, int], list[Line]]]] = {
     "asked": _on_told,
     "denied": _on_told,
     "file": _on_file,
+    "gone": _on_told,
     "retention": _on_told,
 }
 """By kind; of the others IRC shows nothing."""

@@ -77,7 +77,7 @@ def _past(irc: Irc, asked: Asked, call: Call, fields: Fields) -> list[Line]:
         if event.kind == "say":
             lines += events.said(irc, event, room, mine)
         else:
-            lines += events.live(irc, event, room, -1)
+            lines += events.live(irc, event, room, mine if event.kind == "file" else -1)
     return batched(irc, f"chathistory {asked.params[1].replace(' ', '_')}", lines)
 
 
