@@ -287,12 +287,14 @@ class Opening:
 
 def sealed_line(line: Mapping[str, Any]) -> dict[str, Any]:
     """A sealed line of the server, whatever it calls it: somebody says something, and all it may add is the number of a
-    file.
+    file, and that it cannot be had any more.
     """
     fields = {name: value for name, value in line.items() if name not in ("text", "data", "proof")}
     data = line.get("data")
-    number = data.get("file") if isinstance(data, dict) else None
-    return {**fields, "ev": "say"} | ({"data": {"file": number}} if isinstance(number, int) else {})
+    number, gone = (data.get("file"), data.get("gone")) if isinstance(data, dict) else (None, None)
+    if not isinstance(number, int):
+        return {**fields, "ev": "say"}
+    return {**fields, "ev": "say", "data": {"file": number} | ({"gone": gone} if isinstance(gone, str) else {})}
 
 
 def told(line: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:
