@@ -27,6 +27,7 @@ from chatd.crowd import Bucket
 from chatd.errors import Refusal
 from chatd.instance import Transfer
 from chatd.pipe import Pipe
+from chatd.proxy import unmapped
 from chatd.session import Session, State
 from chatd.wire.dialect import Dialect
 from chatd.wire.irc import Irc, is_irc
@@ -76,6 +77,8 @@ class ChatProtocol(Protocol):
         transport: Any = self.transport
         instance = self.factory.instance
         address = getattr(transport.getPeer(), "host", "unix")
+        if ":" in address:
+            address = unmapped(address)  # at an IPv6 port that takes IPv4, too
         loopback = address == "unix" or address.startswith(_LOOPBACK)
         exempt = loopback and not instance.settings.limits.limit_loopback
         secure = hasattr(transport, "getPeerCertificate") or hasattr(transport, "came_by_tls")

@@ -83,3 +83,17 @@ class HardeningTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
         ages = server.sql("SELECT beat FROM instance")
         self.assertEqual(len(ages), 1)
+
+    def test_ipv4_at_an_ipv6_port(self) -> None:
+        """At a port that takes both, everybody who comes by IPv4 has an address of their own all the same: nobody's
+        connections or wrong passwords count for all."""
+        server = self.serve(connections_per_address=2)
+        bob = server.program("bob")
+        first, second, third = (server.connect("::ffff:203.0.113.7") for _ in range(3))
+        other = server.connect("::ffff:198.51.100.9")
+        server.advance(1)
+        self.assertEqual([client.closed for client in (first, second, third, other)], [False, False, True, False])
+        other.call(do="login", name="bob", password=PASSWORD)["ok"]
+        listed = bob.call(do="sessions")["ok"]["sessions"]
+        self.assertEqual([each["address"] for each in listed], ["127.0.0.1", "198.51.100.9"])
+        self.ended(third)

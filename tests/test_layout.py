@@ -46,7 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipe": set(),
     "raw": {"errors", "model", "blobs", "pipe", "commands", "wire"},
     "transfers": {"errors", "model", "limits", "blobs", "commands", "store", "raw"},
-    "protocol": {"meter", "crowd", "errors", "session", "pipe", "instance", "command", "wire", "limits"},
+    "protocol": {"meter", "crowd", "errors", "session", "pipe", "instance", "command", "wire", "limits", "proxy"},
     "factory": {"command", "crowd", "errors", "instance", "limits", "meter", "protocol", "session"},
     "proxy": {"limits"},
     "sockets": set(),
