@@ -93,6 +93,7 @@ class HardeningTests(SynchronousTestCase):
         other = server.connect("::ffff:198.51.100.9")
         server.advance(1)
         self.assertEqual([client.closed for client in (first, second, third, other)], [False, False, True, False])
+        other.read()
         other.call(do="login", name="bob", password=PASSWORD)["ok"]
         listed = bob.call(do="sessions")["ok"]["sessions"]
         self.assertEqual([each["address"] for each in listed], ["127.0.0.1", "198.51.100.9"])
