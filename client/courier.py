@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
 from chatd.model import DELETED
-from client import sentences
+from client import entries, sentences
 from client.answers import Refused
-from client.crypto import encoding, message
+from client.crypto import encoding, message, roomlog
 from client.crypto.encoding import NOTHING
 from client.crypto.identity import Alarm, News
 from client.crypto.message import End
@@ -385,16 +385,55 @@ class Courier:
         )
 
     async def entry(self, line: Mapping[str, Any]) -> Warn | None:
-        """An event that changes a sealed group: its proof is the next entry of the log, or the server lies."""
+        """An event that changes a sealed group: its proof is the next entry of the log and says the same, or the server
+        lies. An entry is told once.
+        """
         number = int(line["room_id"])
         self._rooms.pop(number, None)
-        if line.get("proof") is None:
+        if line["ev"] != entries.INHERITED and (proof := _proof(line)) is not None:
+            log = self.sealing.log(number, self.now())
+            if log is None or int.from_bytes(proof[79:87], "big") > log.seq + 1:
+                await self.learn_log(number)
+            if (warn := await self.log_goes_on(number, [proof])) is not None:
+                return warn
+        if not await self.proven(line):
             return Warn.UNSIGNED
-        proof = encoding.data(line["proof"])
+        if line["ev"] == entries.INHERITED:
+            return None
+        where = f"{number} {int.from_bytes(encoding.data(line['proof'])[79:87], 'big')}"
+        told = self.keys.book.get("told", where)
+        if told is None:
+            with self.keys.book.atomic(durable=False):
+                self.keys.book.put("told", where, line["seq"])
+        return None if told in (None, line["seq"]) else Warn.AGAIN
+
+    async def proven(self, line: Mapping[str, Any]) -> bool:
+        """Whether an event that changes a sealed group is what its actor has signed, by the log that is known here."""
+        number, proof = int(line["room_id"]), _proof(line)
+        seq = 0 if proof is None else int.from_bytes(proof[79:87], "big")
         log = self.sealing.log(number, self.now())
-        if log is None or int.from_bytes(proof[79:87], "big") > log.seq + 1:
+        if log is None or seq > log.seq:
             await self.learn_log(number)
-        return await self.log_goes_on(number, [proof])
+            log = self.sealing.log(number, self.now())
+        if log is None or not self._called(line, "by") or not self._called(line, "who"):
+            return False
+        if line["ev"] == entries.INHERITED:
+            return entries.inherits(line, log)
+        known = proof is not None and log.head_at(seq) == roomlog.entry_hash(proof)
+        return known and proof is not None and entries.says(line, roomlog.read(proof))
+
+    def _called(self, line: Mapping[str, Any], who: str) -> bool:
+        """Whether an event names somebody as they are called; whose account is gone has no name."""
+        account, name = line.get(f"{who}_id", 0), line.get(who)
+        return not account or name == DELETED or self.keys.named(account, str(name))
+
+
+def _proof(line: Mapping[str, Any]) -> bytes | None:
+    """The entry that an event carries."""
+    try:
+        return encoding.data(line.get("proof"))
+    except encoding.Malformed:
+        return None
 
 
 def folded(typed: str) -> str:

@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 from client import sentences
 from client.answers import Lost, Refused
+from client.entries import SIGNED
 from client.store import Held
 from client.view import as_event
 
@@ -28,11 +29,6 @@ LOST: Final = 15.0
 """Seconds until a message is asked for whose envelope has not come."""
 ACK: Final = 1.0
 """Seconds between two words to the server about envelopes that may go."""
-SIGNED: Final = frozenset(
-    ("created", "joined", "left", "closed", "removed", "banned", "unbanned", "promoted", "demoted", "transferred",
-     "renamed", "door")
-)  # fmt: skip
-"""Events of a sealed group that must carry the entry which its actor has signed."""
 _log: Final = Logger()
 
 
@@ -97,8 +93,11 @@ class Opening:
             or line.get("proof") is not None
         ):
             return True
-        place = self.chat.view.places.get(line.get("room_id", 0))
-        return place is not None and place.sealed and place.kind == "group" and kind in SIGNED
+        return self._signed(line)
+
+    def _signed(self, line: Mapping[str, Any]) -> bool:
+        """Whether this changes a sealed group, so that it is believed only as far as its actor has signed it."""
+        return line["ev"] in SIGNED and self.sealed.is_sealed(line.get("room_id", 0), group=True)
 
     def _work(self) -> None:
         if not self._working:
@@ -128,7 +127,7 @@ class Opening:
                     return
                 except Refused as refused:
                     _log.info("{code} while opening {ev}", code=refused.code, ev=line["ev"])
-                    opened = line
+                    opened = self._unasked(line)
                 if opened is not None:
                     done.append(opened)
         finally:
@@ -172,9 +171,21 @@ class Opening:
                 self.chat.later("lost", LOST, self._ask_for_lost)
             return self.opened(line, opened)
         elif (warn := await self.sealed.courier.entry(line)) is not None:
-            self._warn(warn, line)
-            return {**line, "ev": "unsigned", "was": kind}
+            return self._unbelieved(line, warn)
         return line
+
+    def _unbelieved(self, line: Mapping[str, Any], warn: Warn | None = None) -> dict[str, Any]:
+        """A change of a group that nobody has signed so, which changes nothing; `warn`: what is said about it."""
+        if warn is not None:
+            self._warn(warn, line)
+        return {**line, "ev": "unsigned", "was": line["ev"]}
+
+    def _unasked(self, line: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A line that could not be judged, since the server would not tell what that takes."""
+        from client.sealing import Warn
+
+        known = self.sealed.keys.book.get("room", str(line.get("room_id"))) is not None
+        return self._unbelieved(line, Warn.UNSIGNED) if known and self._signed(line) else line
 
     async def _whose(self, line: Mapping[str, Any]) -> None:
         """In a conversation of two: who the other one is, before anything of it is judged."""
@@ -199,12 +210,17 @@ class Opening:
     def past(self, events: list[dict[str, Any]], then: Callable[[list[dict[str, Any]]], None]) -> None:
         """Events from before, read from the server: those that this device has the keys of are opened first."""
         events = [dict(self.clean(fields)) for fields in events]
-        if not self.sealed.known or all(fields.get("sealed") is None for fields in events):
+        if not self.sealed.known or not any(
+            fields.get("sealed") is not None or self._signed(fields) for fields in events
+        ):
             then(events)
-        else:
-            self.sealed.run(self.opened_past(events)).addCallback(
-                lambda found: then(events if found is None else found)
-            )
+            return
+
+        def opened(found: list[dict[str, Any]] | None) -> None:
+            raw = [self._unbelieved(fields) if self._signed(fields) else fields for fields in events]
+            then(raw if found is None else found)
+
+        self.sealed.run(self.opened_past(events)).addCallback(opened)
 
     async def opened_past(self, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """These events, opened as far as they can be; all that is on its way here is taken first."""
@@ -218,6 +234,9 @@ class Opening:
         await idle
         found = []
         for fields in events:
+            if self._signed(fields):
+                found.append(fields if await self.sealed.courier.proven(fields) else self._unbelieved(fields))
+                continue
             kept = self.chat.store.event(fields["seq"]) if fields.get("sealed") is not None else fields
             if kept is None and fields["seq"] > self.chat.view.cursor:
                 kept = fields  # it comes by itself

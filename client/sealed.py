@@ -278,10 +278,21 @@ class Sealed:
         """What somebody is called."""
         return str(self.keys.book.get("name", str(account)) or f"#{account}")
 
-    def is_sealed(self, room: int) -> bool:
-        """Whether nothing is said or heard in this room in clear: it is sealed, or was once."""
+    def is_sealed(self, room: int, *, group: bool = False) -> bool:
+        """Whether nothing is said or heard here in clear: it is sealed, or was once. `group`: and is a group."""
         place = self.chat.view.places.get(room)
-        return (place is not None and place.sealed) or room in self.chat.view.sealed
+        if not ((place is not None and place.sealed) or room in self.chat.view.sealed):
+            return False
+        return not group or not self._direct(room)
+
+    def _direct(self, room: int) -> bool:
+        """Whether a sealed room is a conversation of two: what it was once it stays."""
+        if self._keys is not None:
+            book = self._keys.book
+            if book.get("direct", str(room)) is not None or book.get("room", str(room)) is not None:
+                return book.get("direct", str(room)) is not None
+        place = self.chat.view.places.get(room)
+        return place is not None and place.kind == "direct"
 
     def pin(self) -> None:
         """A room that is sealed stays so, whatever the server says later."""

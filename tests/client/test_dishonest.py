@@ -249,6 +249,60 @@ class LieTests(ChatTestCase):
         self.assertEqual(self.bob.chat.talk.prompt, "#ops [e2e]> ")
         self.heals()
 
+    def test_signed_for_something_else(self) -> None:
+        """An entry that somebody signed once tells what it says, and tells it once; who inherits is no word of the
+        server's.
+        """
+        kept: list[Line] = []
+        self.lie(lambda line: kept.append(line) or [line] if line.get("ev") == "door" else [line], "/door open")
+        carol = {"who": "carol", "who_id": 3}
+        again = [
+            {**kept[0], "ev": "promoted", **carol},
+            {**kept[0], "ev": "removed", "who": "bob", "who_id": 2, "data": {"name": "#ops"}},
+            {**kept[0], "data": {"door": "invite"}},
+            {**kept[0], "by": "carol"},
+            {**kept[0], "by": "carol", "by_id": 3},
+            {**kept[0], "ev": "inherited", "who": "bob", "who_id": 2},
+        ]
+        before = len(self.bob.seen)
+        for told in again:
+            self.lie(self.each("say", lambda line, told=told: {**told, "seq": line["seq"]}), "EVIL")
+        shown = self.bob.seen[before:]
+        self.assertEqual(sum("no admin has signed it" in row for row in shown), len(again))
+        self.assertEqual([row for row in shown if "no admin has signed it" not in row and "Something" not in row], [])
+        self.lie(self.each("say", lambda line: {**kept[0], "seq": line["seq"]}), "EVIL")
+        self.assertEqual(" ".join(self.bob.seen).count("set the door of #ops"), 1)
+        self.assertEqual(self.bob.chat.talk.prompt, "#ops [e2e]> ")
+        self.heals("Warning: something of alice's was sent to you twice. It is shown once.", gap=True)
+
+    def test_an_owner_leaves(self) -> None:
+        """Who inherits is what the signed log says."""
+        self.alice.type("/delete-account")
+        self.alice.type(PASSWORD)
+        self.assertEqual(self.bob.chat.talk.prompt, "#ops(admin) [e2e]> ")
+        self.assertNotIn("Warning", " ".join(self.bob.seen))
+
+    def test_changes_of_the_past(self) -> None:
+        """A page of the past brings no change of a sealed group that nobody has signed."""
+        room = self.bob.chat.view.current
+        about = {"seq": 1, "at": 1_700_000_000_000, "kind": "removed", "room": room, "by": 1, "who": 3}
+        names = {"by_name": "alice", "who_name": "carol", "mid": None, "text": "EVIL", "data": None, "sealed": None}
+
+        def page(line: Line) -> list[Line]:
+            if "events" in (line.get("ok") or {}):
+                line["ok"]["events"] = [{**about, **names, "proof": None}]
+            return [line]
+
+        pages: list[Any] = []
+        cable = self.bob.cables[-1]
+        cable.lie = page
+        self.bob.chat.past.page(room, 1 << 40, 100, lambda events, _: pages.append(events))
+        self.settle()
+        cable.lie = None
+        lines = self.bob.chat.transcript.as_lines(pages[-1])
+        self.assertEqual([row for line in lines for row in line.rows if "EVIL" in str(row)], [])
+        self.assertIn(1, [fields["seq"] for fields in pages[-1]])
+
     def test_ghost_device(self) -> None:
         """A device that its person has not signed gets nothing, and is named."""
         ghost = Device()

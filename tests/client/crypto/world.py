@@ -19,6 +19,13 @@ from client.sealing import Opened, Sealing, Warn
 from client.store import Store
 
 T = TypeVar("T")
+KINDS = {
+    "create": "created", "add": "joined", "join": "joined", "leave": "left", "remove": "removed", "ban": "removed",
+    "unban": "unbanned", "promote": "promoted", "demote": "demoted", "transfer": "transferred", "name": "renamed",
+    "door": "door",
+}  # fmt: skip
+"""What the event of an entry is called."""
+TARGETS = frozenset({"add", "join", "remove", "ban", "unban", "promote", "demote", "transfer"})
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
@@ -169,7 +176,18 @@ class Server:
             room["members"] -= gone
         room["log"].append(proof)
         room["head"] = encoding.text(roomlog.entry_hash(proof))
-        line = {"ev": entry.action, "by": by.name, "by_id": by.account, "proof": encoding.text(proof), "also": gone}
+        line = {
+            "ev": KINDS[entry.action],
+            "by": by.name,
+            "by_id": by.account,
+            "proof": encoding.text(proof),
+            "also": gone,
+        }
+        if entry.action in TARGETS:
+            line |= {"who": self.names[entry.target], "who_id": entry.target}
+        door, _, name = entry.value.partition(" ")
+        about = {"create": {"door": door, "name": name}, "door": {"door": door}, "ban": {"ban": True}}
+        line |= {"data": about.get(entry.action), "text": entry.value if entry.action == "name" else None}
         self.tell(number, line)
 
     def do_say(self, by: Party, fields: Mapping[str, Any]) -> dict[str, Any]:
