@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from chatd import texts
+from client.past import as_said
 from client.store import Held
 from client.transcript import FIRST_SCREEN, REPLAY
 
 if TYPE_CHECKING:
     from client.chat import Chat
+    from client.view import Place
 
 
 class Arrival:
@@ -107,8 +109,8 @@ class Arrival:
         found: list[dict[str, Any]] = []
         waiting = len(missed)
 
-        def page(answer: dict[str, Any], name: str) -> None:
-            found.extend({"ev": "say", "room": name, "room_id": answer["room_id"], **line} for line in answer["lines"])
+        def page(answer: dict[str, Any], place: Place) -> None:
+            found.extend(as_said(line, place) for line in answer["lines"])
 
         def done(_: object) -> None:
             nonlocal waiting
@@ -121,9 +123,9 @@ class Arrival:
             if where is None:
                 waiting -= 1
                 continue
-            chat.link.call({"do": "history", "room": where.id, "count": count}).addCallback(
-                page, where.name
-            ).addErrback(lambda _: None).addCallback(done)
+            chat.link.call({"do": "history", "room": where.id, "count": count}).addCallback(page, where).addErrback(
+                lambda _: None
+            ).addCallback(done)
         chat.sender.pump()
 
     def _past(self, found: list[dict[str, Any]]) -> None:

@@ -87,9 +87,14 @@ class Export:
         after, more = 0, True
         while more:
             answer = await self.chat.link.call({"do": "export", "room": room, "after": after})
-            for fields in await self._opened([as_wire(event, answer["room"]) for event in answer["events"]]):
+            events = [
+                as_wire(event, answer["room"], room if isinstance(room, int) else event["room"])
+                for event in answer["events"]
+            ]
+            for fields in await self._opened(events):
                 here = self.chat.store.event(fields["seq"])
-                yield here if here is not None and ("text" in here or "warn" in here) else fields
+                mine = here is not None and here["room_id"] == fields["room_id"] and ("text" in here or "warn" in here)
+                yield here if mine else fields
                 after = fields["seq"]
             more = bool(answer["more"])
 

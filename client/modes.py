@@ -29,8 +29,9 @@ from chatd.limits import Limits
 from client.answers import Lost, Refused
 from client.files.scripts import Get, SendFile
 from client.outbox import Entry, mid_of, new_mid
+from client.past import as_said
 from client.script import DONE, NOT_SEEN, QUEUED, REFUSED, UNREACHABLE, USAGE, Script
-from client.view import as_event
+from client.view import Place, as_event
 
 _AGE: Final = re.compile(r"\d+[smhdw]")
 
@@ -72,6 +73,7 @@ class Follow(Script):
     def before(self) -> None:
         self._live = False
         self._from = 0
+        self._room = 0
         since = self.options.since
         if since is not None and since.isdecimal():
             self._from = int(since) + 1
@@ -86,7 +88,9 @@ class Follow(Script):
             self.heard(fields)
 
     def _here(self, fields: Mapping[str, Any]) -> bool:
-        return fields.get("room") == self.options.room
+        place = self.chat.view.find(self.options.room)
+        self._room = self._room if place is None else place.id
+        return bool(fields.get("room_id") == self._room)
 
     def caught_up(self) -> None:
         if self._live:
@@ -97,11 +101,14 @@ class Follow(Script):
             self.end(REFUSED, *texts.refusal("NOT_MEMBER", {"room": self.options.room}))
         elif self.options.since is not None:
             call = {"do": "history", "room": place.id, "since": self.options.since, "count": 500}
-            self.chat.link.call(call).addCallbacks(self._past, self._no_past)
+            self.chat.link.call(call).addCallbacks(self._past, self._no_past, (place,))
 
-    def _past(self, answer: Mapping[str, Any]) -> None:
-        for line in answer["lines"]:
-            self.heard({"ev": "say", "room": self.options.room, "room_id": answer["room_id"], **line})
+    def _past(self, answer: Mapping[str, Any], place: Place) -> None:
+        self.chat.opening.past([as_said(line, place) for line in answer["lines"]], self._heard)
+
+    def _heard(self, events: list[dict[str, Any]]) -> None:
+        for fields in events:
+            self.heard(fields)
 
     def _no_past(self, failure: Failure) -> None:
         if failure.check(Lost) is None:

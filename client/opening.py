@@ -65,7 +65,8 @@ class Opening:
             line = {name: value for name, value in line.items() if name not in ("e2e", "warn")}
         if line.get("sealed") is not None:
             return sealed_line(line)
-        if line["ev"] not in ("say", "file") or not self.sealed.is_sealed(line.get("room_id", 0)):
+        sealed = self.sealed.is_sealed(line.get("room_id", 0)) or self._borrows(line)
+        if line["ev"] not in ("say", "file") or not sealed:
             return line
         if line.get("text") is None and line.get("data") is None:
             return line  # it is blank: too old, or of somebody who wanted it gone
@@ -74,6 +75,13 @@ class Opening:
         self._warn(Warn.FORGED, line)
         fields = {name: value for name, value in line.items() if name not in ("text", "data")}
         return {**fields, "ev": "say", "warn": Warn.FORGED.value}
+
+    def _borrows(self, line: Mapping[str, Any]) -> bool:
+        """Whether a line is of a room that is none of mine, under the name of a sealed one that is."""
+        places = self.chat.view.places
+        if line.get("room_id", 0) in places:
+            return False
+        return any(place.sealed and place.name == line.get("room") for place in places.values())
 
     def after(self, do: Callable[[], None]) -> None:
         """Do it when all that came before is dealt with."""
@@ -164,6 +172,9 @@ class Opening:
         elif line.get("seq", 0) <= self.chat.view.cursor:
             return line  # it was here before
         elif line.get("sealed") is not None:
+            kept = self.chat.store.event(line["seq"])
+            if kept is not None and kept["room_id"] == line["room_id"] and kept.get("mid") == line.get("mid"):
+                return kept  # a script looks at what was here before
             await self._whose(line)
             opened = await self.sealed.courier.event(line)
             if opened.device and line["seq"] > (self.sealed.keys.book.get("bound", "seq") or 0):
@@ -237,14 +248,25 @@ class Opening:
             if self._signed(fields):
                 found.append(fields if await self.sealed.courier.proven(fields) else self._unbelieved(fields))
                 continue
-            kept = self.chat.store.event(fields["seq"]) if fields.get("sealed") is not None else fields
-            if kept is None and fields["seq"] > self.chat.view.cursor:
-                kept = fields  # it comes by itself
-            elif kept is None:
-                await self._whose(fields)
-                kept = self.opened(fields, await self.sealed.courier.event(fields, late=True))
-            found.append(kept)
+            found.append(await self._opened_once(fields) if fields.get("sealed") is not None else fields)
         return found
+
+    async def _opened_once(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """A sealed event of the past: as it lies here, or opened now and kept, since its key is good once."""
+        from client.sealing import Warn
+
+        kept = self.chat.store.event(fields["seq"])
+        if kept is not None and kept["room_id"] != fields["room_id"]:
+            return {**fields, "warn": Warn.FORGED.value}  # what was said elsewhere
+        if kept is not None or fields["seq"] > self.chat.view.cursor:
+            return kept or fields  # it comes by itself
+        await self._whose(fields)
+        judged = await self.sealed.courier.event(fields, late=True)
+        if judged.content is not None and judged.warn is Warn.OUT_OF_PLACE:
+            judged = judged._replace(warn=None)  # of the past, pages come in any order
+        opened = self.opened(fields, judged)
+        self.chat.store.add([Held(fields["seq"], fields["room_id"], 0, opened)])
+        return opened
 
     def _ask_for_lost(self) -> None:
         """Messages whose envelopes have not come by now are asked for: each sender gives what was for this device."""

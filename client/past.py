@@ -14,6 +14,7 @@ from client.view import as_event
 
 if TYPE_CHECKING:
     from client.chat import Chat
+    from client.view import Place
 
 Events = list[dict[str, Any]]
 
@@ -51,7 +52,7 @@ class Past:
             self.page(room, before, count, show)
 
         def fetched(answer: Mapping[str, Any]) -> None:
-            events = [as_wire(event, answer["room"]) for event in answer["events"]]
+            events = [as_wire(event, answer["room"], room) for event in answer["events"]]
             for fields in events:
                 self.gone(fields)
             self.chat.opening.past(events, opened)
@@ -81,13 +82,13 @@ class Past:
         self.chat.store.add(held, floors=self._floors)
 
 
-def as_wire(event: Mapping[str, Any], room: str) -> dict[str, Any]:
-    """An event of the server's answer to `past` as it comes by itself."""
+def as_wire(event: Mapping[str, Any], name: str, room: int) -> dict[str, Any]:
+    """An event of the server's answer about a room as it comes by itself: of that room, and no other."""
     fields: dict[str, Any] = {
         "ev": event["kind"],
         "seq": event["seq"],
-        "room": room,
-        "room_id": event["room"],
+        "room": name,
+        "room_id": room,
         "by": event["by_name"],
         "by_id": event["by"],
         "at": event["at"],
@@ -97,3 +98,9 @@ def as_wire(event: Mapping[str, Any], room: str) -> dict[str, Any]:
     return fields | {
         name: event[name] for name in ("text", "mid", "sealed", "proof", "data") if event[name] is not None
     }
+
+
+def as_said(line: Mapping[str, Any], place: Place) -> dict[str, Any]:
+    """A line of the server's answer to `history` as it comes by itself: of that room, and no other."""
+    kind = "file" if line.get("ev") == "file" else "say"
+    return {**line, "ev": kind, "room": place.name, "room_id": place.id}

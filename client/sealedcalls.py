@@ -14,10 +14,12 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from client import sentences
 from client.answers import Refused
 from client.outbox import new_mid
+from client.past import as_said
 
 if TYPE_CHECKING:
     from client.chat import Chat
     from client.conversation import Call
+    from client.view import Place
 
 ACTIONS: Final = {
     "add": "add",
@@ -62,7 +64,7 @@ class SealedCalls:
         if place is not None and place.sealed and call.do == "search":
             return ensureDeferred(self._search(call, place.id))
         if place is not None and place.sealed and call.do == "history":
-            return ensureDeferred(self._history(wire))
+            return ensureDeferred(self._history(wire, place))
         if call.do in self._special and not call.fields.get("open"):
             return ensureDeferred(self._special[call.do](call, wire))
         return chat.link.call(wire, patient=patient)
@@ -225,11 +227,10 @@ class SealedCalls:
             "as": "found",
         }
 
-    async def _history(self, wire: dict[str, Any]) -> dict[str, Any]:
+    async def _history(self, wire: dict[str, Any], place: Place) -> dict[str, Any]:
         """A page of the server's, with what is opened here; a text of the server's own is none of the room's."""
         answer = await self._ask(wire)
-        about = {"ev": "say", "room": answer["room"], "room_id": answer["room_id"]}
-        told = [dict(self.chat.opening.clean({**about, **line})) for line in answer["lines"]]
+        told = [dict(self.chat.opening.clean(as_said(line, place))) for line in answer["lines"]]
         for fields in told:
             self.chat.past.gone(fields)
         lines = []

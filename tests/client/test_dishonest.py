@@ -7,11 +7,14 @@ of somebody's keys can do is told to the objects themselves, in tests/client/cry
 
 from __future__ import annotations
 
+from argparse import Namespace
 from base64 import b64decode, b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from client.files.desk import Files
+from client.modes import Follow
+from tests.client import inmemory
 from tests.client.inmemory import Cable, ChatTestCase, Person
 from tests.memory import PASSWORD
 from tests.sealing import Device, Keys
@@ -131,6 +134,97 @@ class LieTests(ChatTestCase):
         self.lie(self.each("say", lambda line: {**line, **out, "sealed": "AAAA"}), "EVIL")
         self.assertEqual(self.bob.chat.talk.prompt, "#ops [e2e]> ")
         self.heals(NOT_SHOWN, hidden="EVIL.sh", gap=True)
+
+    def test_under_the_name_of_a_room(self) -> None:
+        """A line of a room that nobody knows does not pass for one of a sealed room whose name it bears."""
+        self.bob.type("/create --open #mine")
+        self.assertEqual(self.bob.chat.talk.prompt, "#mine(admin) [open]> ")
+
+        def clear(line: Line) -> Line:
+            fields = {name: value for name, value in line.items() if name != "sealed"}
+            return {**fields, "room_id": 99, "text": "EVIL"}
+
+        self.lie(self.each("say", clear), "true")
+        self.assertIn(f"#ops alice: {NOT_SHOWN}", self.bob.said())
+        self.bob.type("/join #ops")
+        self.heals(gap=True)
+
+    def test_pages_of_other_rooms(self) -> None:
+        """Whatever room the server says that a page of the past is of: it shows what was said in the one asked for."""
+        self.bob.type("@carol between us")
+        self.bob.type("/join #ops")
+        room = self.bob.chat.view.current
+        direct = next(fields for fields in self.bob.chat.store.all(room + 1) if fields.get("text") == "between us")
+        about = {"at": 1_700_000_000_000, "mid": None, "proof": None, "data": None}
+        alice = {"by": "alice", "by_id": 1, "text": "EVIL", "sealed": None}
+        carol = {"by": "bob", "by_id": 2, "text": None, "sealed": "AAAA", "seq": direct["seq"]}
+
+        def page(line: Line) -> list[Line]:
+            ok = line.get("ok") or {}
+            if "lines" in ok:
+                more = {"ev": "topic", "room": "#ops", "room_id": 99}
+                ok["room_id"] = 99
+                ok["lines"] = [
+                    {**about, **alice, **more, "seq": 1 << 40, "sealed": "AAAA"},
+                    {**about, **alice, "seq": 1},
+                    {**about, **carol},
+                ]
+            if "events" in ok:
+                names = {"kind": "say", "by_name": "alice", "who": 0, "who_name": "", "room": 99}
+                ok["events"] = [{**about, **alice, **names, "by": 1, "seq": 1}]
+            return [line]
+
+        pages: list[Any] = []
+        self.lie(page, "/history", f"/export {self.root / 'taken.txt'}", by=self.bob)
+        self.bob.cables[-1].lie = page
+        self.bob.chat.past.page(room, 1 << 40, 100, lambda events, _: pages.append(events))
+        self.settle()
+        self.bob.cables[-1].lie = None
+        self.assertNotIn("EVIL", (self.root / "taken.txt").read_text())
+        self.assertNotIn("EVIL", str(pages[-1]))
+        self.assertEqual(" ".join(self.bob.seen).count("between us"), 1)
+        self.heals()
+
+    def script(self, since: str, lie: Lie) -> list[str]:
+        """What `chat tail` hears, started while the server lies."""
+        heard: list[Line] = []
+        bob = self.bob
+
+        class Script(Follow):
+            chat = property(lambda _: bob.chat)  # type: ignore[assignment]
+
+            def heard(self, fields: Mapping[str, Any]) -> None:
+                heard.append(dict(fields))
+
+            def bye(self) -> None:
+                pass
+
+        script = Script(self.server.reactor, Namespace(room="#ops", since=since, profile="bob"))
+        self.patch(inmemory, "Screen", lambda: script)
+        script.before()
+        self.reconnect(lie, killed=True)
+        self.alice.type("hidden")
+        self.bob.cables[-1].lie = None
+        self.alice.type("said live")
+        return [str(fields.get("text")) for fields in heard if fields["ev"] == "say"]
+
+    def test_what_scripts_hear(self) -> None:
+        """What `chat wait` and `chat tail` hear was said, live and of the past, and is what it was."""
+
+        def lying(line: Line) -> list[Line]:
+            if "lines" in (line.get("ok") or {}):
+                about = {"seq": 1, "at": 1_700_000_000_000, "by": "alice", "by_id": 1, "sealed": None, "mid": None}
+                line["ok"]["lines"].append({**about, "text": "EVIL", "proof": None})
+            if line.get("ev") == "say":
+                clear = {name: value for name, value in line.items() if name != "sealed"}
+                return [{**clear, "room_id": 99, "text": "EVIL"}]
+            return [line]
+
+        self.assertEqual(self.script("2h", lying), ["before", "before, too", "None", "said live"])
+
+    def test_what_scripts_heard_before(self) -> None:
+        """What this device has opened once is opened still for a script that looks at it again."""
+        self.assertEqual(self.script("0", lambda line: [line]), ["before", "before, too", "hidden", "said live"])
 
     # -- once, in order, all ------------------------------------------------------------------------------------------
 
