@@ -7,6 +7,7 @@ from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
+from client import arrival
 from client.crypto import encoding
 from tests.client.inmemory import Cable, ChatTestCase, Person
 from tests.memory import PASSWORD
@@ -124,6 +125,20 @@ class TalkingTests(Base):
         self.assertIn("bob: while you were out", self.alice.said())
         self.bob.type("and now")
         self.assertEqual(self.alice.said()[-1], "bob: and now")
+
+    def test_a_page_of_the_past_twice(self) -> None:
+        """What was opened for one page of the past is there for the next one."""
+        self.patch(arrival, "REPLAY", 0)
+        self.patch(arrival, "FIRST_SCREEN", 1)
+        self.alice.type("/logout")
+        self.bob.type("one")
+        self.bob.type("two")
+        for line in ("l", "alice", PASSWORD):
+            self.alice.type(line)
+        self.wait(2)
+        for _ in range(2):
+            self.alice.type("/history 2")
+            self.assertEqual([row[20:] for row in self.alice.seen[-2:]], ["bob: one", "bob: two"])
 
     def test_telnet_is_no_reason(self) -> None:
         """A line of telnet in a sealed room is refused, and the room stays what it is."""
