@@ -146,10 +146,14 @@ class Blobs:
                 with suppress(FileNotFoundError):
                     path.unlink()
 
-    def drop_orphans(self, found: Iterable[tuple[int, Path]], stored: Iterable[Stored]) -> None:
-        """Of what was `found`, drop what the database, asked after that, does not know."""
+    def drop_orphans(self, found: Iterable[tuple[int, Path]], stored: Iterable[Stored], newest: int) -> None:
+        """Of what was `found`, drop what the database, asked after that, knows no more. A number beyond the `newest`
+        that it has ever given is another database's.
+        """
         known = {each.file: each.complete for each in stored}
         for file, path in found:
+            if file > newest:
+                continue
             if file not in known or (known[file] and path.parent == self._new):
                 path.unlink(missing_ok=True)
 

@@ -1,13 +1,12 @@
 """All transfers of this instance: their shares, the connections on which nothing moves, and what is swept.
 
-The rule: many transfers share memory and file threads alike, and a folder that has been swept holds the bytes of the
-files that the database knows, and no others.
+The rule: many transfers share memory and file threads alike, and a folder that has been swept holds no bytes of files
+that the database knows to be gone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -17,7 +16,6 @@ from chatd.blobs import Blobs
 from chatd.commands import files
 from chatd.limits import Limits
 from chatd.raw import Socket, Transfer
-from chatd.store import Tx
 from chatd.store.database import Database
 
 _log = Logger()
@@ -127,19 +125,18 @@ class Transfers:
 
     async def sweep_files(self, *, all_of_them: bool) -> None:
         """Files whose time is over go, first from the database, then from the disk. `all_of_them`: what is on disk is
-        compared with the database, too: bytes that nobody knows go, and so do files whose bytes are lost.
+        compared with the database, too, and bytes of files that it knows to be gone go. Nothing else does: where one
+        of the two was not there when this server started, it may be tomorrow.
         """
         limits, blobs = self.limits, self.blobs
         await self.run(blobs.drop, await self.db.write(lambda tx: files.sweep(tx, limits)))
         if not all_of_them:
             return
         found = await self.run(blobs.found)
-        stored = await self.db.read(lambda tx: tx.stored_files())  # later: what is found and not known is an orphan
-        await self.run(blobs.drop_orphans, found, stored)
-        for file in await self.run(blobs.missing, stored):
-            _log.warn("the bytes of file {file} are lost", file=file)
-            await self.db.write(partial(_lost, file))
-
-
-def _lost(file: int, tx: Tx) -> None:
-    files.drop(tx, file, "lost")
+        # Read later: what is found and not known is an orphan.
+        stored, newest = await self.db.read(lambda tx: (tx.stored_files(), tx.newest_file()))
+        await self.run(blobs.drop_orphans, found, stored, newest)
+        if lost := await self.run(blobs.missing, stored):
+            _log.warn("the bytes of {count} files are not there, of file {file} first", count=len(lost), file=lost[0])
+        if foreign := [file for file, _ in found if file > newest]:
+            _log.warn("there are bytes of {count} files that were never sent here", count=len(foreign))

@@ -130,6 +130,10 @@ class FileReads(Base):
         """Whether there is a ticket of this hash."""
         return self._one("SELECT 1 FROM ticket WHERE hash = ?", hashed) is not None
 
+    def newest_file(self) -> int:
+        """The highest number that a file was ever given; 0: none was."""
+        return self._value("SELECT seq FROM sqlite_sequence WHERE name = 'file'") or 0
+
     def stored_files(self) -> list[Stored]:
         """Every file of which bytes may be on disk, by number."""
         rows = self._all(

@@ -145,15 +145,15 @@ class BlobTests(SynchronousTestCase):
             self.assertTrue(texts.finding(*each))
 
     def test_orphans_go(self) -> None:
-        """What nobody knows goes, and nothing else; a file whose bytes are gone is named."""
-        for file in (1, 2):
+        """What is known no more goes, and nothing else; a file whose bytes are gone is named."""
+        for file in (1, 2, 4):
             part = self.blobs.claim(file, "a", 1)
             part.write([b"x"])
             part.close()
         found = self.blobs.found()
         stored = [Stored(1, False, 1, ""), Stored(3, True, 1, "")]
-        self.blobs.drop_orphans(found, stored)
-        self.assertEqual([file for file, _ in self.blobs.found()], [1])
+        self.blobs.drop_orphans(found, stored, 3)
+        self.assertEqual([file for file, _ in self.blobs.found()], [1, 4])
         self.assertEqual(self.blobs.missing(stored), [3])
 
 

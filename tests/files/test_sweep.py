@@ -106,14 +106,33 @@ class SweepTests(Base):
         self.assertEqual((self.server.blobs.found(), self.stored()), ([], []))
         self.assertEqual(self.server.sql("SELECT count(*) FROM event WHERE kind = 'gone'"), [(0,)])
 
-    def test_lost_bytes(self) -> None:
-        """A file whose bytes are gone from the disk is offered no longer."""
+    def test_bytes_that_are_elsewhere(self) -> None:
+        """A server that starts without the folder of files, which is not mounted say, forgets none: they are fetched
+        as before once it is there again.
+        """
         self.bring()
-        self.server.blobs.path(1).unlink()
-        self.assertEqual([each.kind for each in self.differences()], ["missing"])
+        folder = self.server.blobs.path(1).parent
+        elsewhere = folder.rename(self.server.data / "elsewhere")
         self.sweep()
-        self.assertEqual(self.bob.code(do="download", file=1), "NO_FILE")
-        self.assertEqual(self.differences(), [])
+        self.assertEqual([each.kind for each in self.differences()], ["missing"])
+        raw = self.raw(self.bob.call(do="download", file=1)["ok"]["ticket"])
+        self.assertEqual(raw.objects()[0]["error"]["code"], "NO_FILE")
+        elsewhere.rename(folder)
+        self.sweep()
+        self.assertEqual(self.fetch(self.bob, 1), DATA)
+
+    def test_a_database_that_is_elsewhere(self) -> None:
+        """A server that starts on another database, by mistake say, takes away none of the bytes that it never gave a
+        number to.
+        """
+        self.bring()
+        bytes_of = self.server.blobs.path(1)
+        self.server.stop()
+        for path in self.server.data.glob("chatd.sqlite*"):
+            path.rename(path.with_name(f"away-{path.name}"))
+        self.server = Server(self.server.data)
+        self.sweep()
+        self.assertEqual(bytes_of.read_bytes(), DATA)
 
     def test_many_that_are_never_begun(self) -> None:
         """Of the uploads that an account announces and never begins, the newest are kept."""
