@@ -86,7 +86,7 @@ class Arrival:
             chat.notice(texts.away_summary(counts.items()))
         for fields, weight in caught:
             if self.missed <= REPLAY or fields["room_id"] == chat.view.current:
-                chat.show_event(fields, weight, caught=True)
+                chat.hearing.show(fields, weight, caught=True)
             else:
                 chat.transcript.pass_over(fields)
         chat.drained()
@@ -133,5 +133,5 @@ class Arrival:
         found.sort(key=lambda fields: fields["seq"])
         self.chat.store.add([Held(fields["seq"], fields["room_id"], 0, fields) for fields in found])
         for fields in found:
-            self.chat.show_event(fields, 0)
+            self.chat.hearing.show(fields, 0)
         self.chat.face.refresh()

@@ -3,33 +3,34 @@
 The rule: what is shown comes from the store first and from the network behind it; what is typed goes to the store first
 and to the network behind it. A face (terminal, plain, a script's) is only told, and only types.
 
-What it is made of: transcript.py (lines out), sender.py (lines and calls in), arrival.py (being let in, what was
-missed), receipts.py (who has seen what). Here stands what they share, what a typed line does, and the link's side.
+What it is made of: typist.py (what is typed), sender.py (lines and calls out), arrival.py (being let in, what was
+missed), opening.py and hearing.py (what comes in), transcript.py (what is shown), receipts.py (who has seen what). Here
+stands what they share, its beginning and end, and the link's side.
 """
 
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from chatd import texts
 from client import sentences
-from client.around import TYPING, Around
+from client.around import Around
 from client.arrival import Arrival
 from client.commands import Commands
-from client.conversation import Action, Begin, Call, Conversation, Enter, In, Local, Out, Queue, Show
+from client.conversation import Conversation
 from client.face import Face
+from client.hearing import Hearing
 from client.past import Past
-from client.people import COMMANDS as KEY_COMMANDS
 from client.people import People
 from client.receipts import Receipts
 from client.sender import Sender
-from client.store import Held, Store
+from client.store import Store
 from client.transcript import Transcript
-from client.view import Place, View, as_event
+from client.typist import Typist
+from client.view import Place, View
 
 if TYPE_CHECKING:
     from client.export import Export
@@ -39,12 +40,6 @@ if TYPE_CHECKING:
     from client.sealed import Sealed
     from client.sealedcalls import SealedCalls
 
-FILES: Final = frozenset({"send", "image", "get", "cancel"})
-"""Commands of files/desk.py."""
-QUIT_WITHIN: Final = 2.0
-"""Seconds that `/quit` leaves to what is on its way."""
-TYPING_EVERY: Final = 4.0
-"""Seconds between two words to the server that somebody types here."""
 EMPTY: Final[Mapping[str, Any]] = {"current": 0, "cursor": 0, "people": [], "rooms": []}
 """What a profile begins with."""
 
@@ -73,7 +68,9 @@ class Chat:
         self.commands = Commands(store.get("commands", ()))
         self.talk = Conversation(self.view, self.commands, says_where=face.says_where)
         self.transcript = Transcript(store, self.view, face, clock)
+        self.typist = Typist(self)
         self.sender = Sender(self)
+        self.hearing = Hearing(self)
         self.arrival = Arrival(self)
         self.receipts = Receipts(self)
         self.past = Past(self)
@@ -81,8 +78,6 @@ class Chat:
         self.default_door = "ask"
         """How the door of a new group stands here."""
         self._files: Files | None = None
-        self.tells_typing = True
-        """A setting: whether others are told that I am typing."""
         self.down_since: float | None = None
         self.outage = False
         """Somebody was in and there was no connection, or lines waited: once all is well it is said."""
@@ -94,11 +89,9 @@ class Chat:
         self._parting = ""
         """Why there was no connection, the last time."""
         self._dirty = False
-        self._ahead: deque[str] = deque()
-        self._typing = (0, 0.0)  # the room in which I was said to be typing, and when
         self._timers: dict[str, Any] = {}
-        self._ended = False
-        self._quitting = False
+        self.ended = False
+        """Whether it is over."""
 
     # What needs the network is made when it is there: the first prompt does not wait for Twisted.
 
@@ -178,7 +171,7 @@ class Chat:
 
     def connect(self) -> None:
         """Have a connection, and keep it."""
-        if not self._ended:
+        if not self.ended:
             self._link = self._make_link(self)
             self._link.start()
 
@@ -209,9 +202,9 @@ class Chat:
 
     def stop(self) -> None:
         """Save, close, and tell the face."""
-        if self._ended:
+        if self.ended:
             return
-        self._ended = True
+        self.ended = True
         self.receipts.acknowledge()
         if self._files is not None:
             self._files.stop()
@@ -240,7 +233,7 @@ class Chat:
     def later(self, name: str, seconds: float, do: Callable[[], None]) -> None:
         """Do it once, in a while; not twice at a time."""
         running = self._timers.get(name)
-        if (running is None or not running.active()) and not self._ended:
+        if (running is None or not running.active()) and not self.ended:
             self._timers[name] = self.reactor.callLater(seconds, do)
 
     def drop_timers(self) -> None:
@@ -249,65 +242,7 @@ class Chat:
             if timer.active():
                 timer.cancel()
 
-    # -- what is typed ------------------------------------------------------------------------------------------------
-
-    def typed(self, line: str) -> None:
-        """A line was typed. It is understood once what was typed before it is answered: that may have asked something,
-        or opened another room."""
-        if line.strip() != "/quit" and (self._ahead or self._waits):
-            self._ahead.append(line)
-            self.face.refresh()
-        else:
-            self._understand(line)
-
-    @property
-    def _waits(self) -> bool:
-        return self.sender.busy or self.people.asking > 0
-
-    def go_on(self) -> None:
-        """Something was answered: what was typed meanwhile is understood now."""
-        while self._ahead and not self._waits and not self._ended:
-            self._understand(self._ahead.popleft())
-
-    def _not_understood(self) -> None:
-        """The answer does not come: who knows what these lines would have answered, or where they belong?"""
-        ahead, self._ahead = self._ahead, deque()
-        for line in ahead if self.talk.inside else ():
-            self.store.remember(line)
-            self.notice(f"{sentences.NOT_SENT}{line}", style="class:error")
-
-    def _understand(self, line: str) -> None:
-        self.face.taken(line)
-        if not self.talk.secret and self.talk.question is None and line.strip():
-            self.store.remember(line)
-        self.do(self.talk.typed(line, self.now()))
-        self.face.refresh()
-
-    def say(self, text: str) -> bool:
-        """A whole text, whatever it begins with; whether it goes out."""
-        actions = self.talk.said(text, self.now())
-        self.do(actions)
-        self.face.refresh()
-        return not any(isinstance(action, Show) and action.bad for action in actions)
-
-    def typing(self, text: str) -> None:
-        """This stands in the line now: a message to others is being typed, or not."""
-        place = self.view.place
-        command = text.startswith(("/", "@")) and not text.startswith("//")
-        if not (text.strip() and self.tells_typing and place and self.inside) or command or self.talk.question:
-            return
-        now = self.clock()
-        if place.id != self._typing[0] or now >= self._typing[1] + TYPING_EVERY:
-            self._typing = (place.id, now)
-            self.link.call({"do": "typing", "room": place.id}).addErrback(lambda _: None)
-
-    def say_as_file(self, text: str) -> None:
-        """A text that is too long to read as a line goes as a file."""
-        if self.view.current:
-            name = time.strftime("paste-%Y%m%d-%H%M%S.txt", time.localtime(self.clock()))
-            self.files.send_text(self.view.current, text, name)
-        else:
-            self.notice(*texts.refusal("NO_ROOM", {}), style="class:error")
+    # -- what is shown ------------------------------------------------------------------------------------------------
 
     def echo(self, text: str) -> None:
         """What was typed, where no event will show it."""
@@ -317,62 +252,6 @@ class Chat:
         """Show something that is no event."""
         self.transcript.notice(*rows, style=style)
 
-    def do(self, actions: Iterable[Action]) -> None:
-        """Do what a line or an answer asks for."""
-        for action in actions:
-            match action:
-                case Show(rows, bad):
-                    self.notice(*rows, style="class:error" if bad else "class:notice")
-                case Call():
-                    self.sender.call(action)
-                case Queue(entry):
-                    self.sender.queue(entry)
-                case Enter(place):
-                    self.go(place)
-                case In(fields):
-                    self.link.entered()
-                    self.arrival.arrived(fields)
-                    self.sealed.enter(fields)
-                    self.arrival.first_time(fields)
-                case Begin(fields):
-                    if self.sealed.usable:
-                        self.notice(*self.sealed.begin(fields["account"], fields["name"]))
-                    self._resume_files()
-                case Out(gone):
-                    self._logged_out(gone=gone)
-                case Local(do, fields):
-                    self._local(do, fields)
-
-    def _local(self, do: str, fields: Mapping[str, Any]) -> None:
-        if do == "quit":
-            self._quitting = True
-            if self.unsent and self.talk.online:
-                self.later("quit", QUIT_WITHIN, self._quit)
-            else:
-                self._quit()
-        elif do == "switch":
-            self.switch(fields.get("place"))
-        elif do == "notify":
-            self._notify(fields.get("level"))
-        elif do in FILES:
-            self.files.command(do, fields)
-        elif do in KEY_COMMANDS:
-            self.people.command(do, fields)
-        elif do == "export":
-            self.export.command(fields)
-        else:
-            self.face.local(do, fields)
-
-    def _quit(self) -> None:
-        if not self._ended:
-            self._not_understood()
-            self.transcript.settle(queued=True)
-            rows = [sentences.unsent(self.unsent)] if self.talk.inside else []
-            if self._files is not None and self._files.under_way:
-                rows.append(sentences.go_on_next_time([each.name for each in self._files.under_way]))
-            self.notice(texts.reply("bye", {})[0], *rows)
-            self.stop()
-
     def switch(self, name: str | None = None) -> None:
         """Look at another room; without a name, at the next unread one."""
         place = self.view.next_unread() if name is None else self.view.find(name)
@@ -380,17 +259,6 @@ class Chat:
             self.notice(sentences.NO_UNREAD if name is None else sentences.NO_SUCH_ROOM.format(name=name))
         else:
             self.go(place)
-
-    def _notify(self, level: str | None) -> None:
-        place = self.view.place
-        if place is None:
-            return
-        if level in ("all", "mentions", "none"):
-            self.transcript.set_level(place, level)
-        elif level is not None:
-            self.notice("Usage: /notify all|mentions|none", style="class:error")
-            return
-        self.notice(f"{place.name}: {self.transcript.level(place)}")
 
     def go(self, place: Place) -> None:
         """This room is before the person's eyes now."""
@@ -400,7 +268,8 @@ class Chat:
         self.receipts.moved()
         self.face.refresh()
 
-    def _logged_out(self, *, gone: bool) -> None:
+    def logged_out(self, *, gone: bool) -> None:
+        """Nobody is in any more. `gone`: the account is deleted."""
         self.transcript.settle()
         if self._files is not None:
             self._files.stop()
@@ -445,13 +314,13 @@ class Chat:
             self.arrival.resume()
             self.sender.again()
             self.sender.pump()
-            self._resume_files()
+            self.resume_files()
         else:
             self.talk.left()
             self.face.at_door()
         self.face.refresh()
 
-    def _resume_files(self) -> None:
+    def resume_files(self) -> None:
         """Files that are on their way go on."""
         if self._files is not None or self.store.get("transfers"):
             self.files.resume()
@@ -469,22 +338,27 @@ class Chat:
         self.talk.left()
         self.notice(texts.reply("logged_out", {})[0])
 
+    def closing(self) -> None:
+        """The server goes, and has said so."""
+        self._closing = True
+        self.notice(sentences.COMING, style="class:offline")
+
     def unknown_device(self) -> None:
         """The server does not know this device."""
         self.sealed.unknown_device()
 
     def offline(self, why: str, wait: float, *, was_online: bool) -> None:
         """No connection."""
-        if self._ended:
+        if self.ended:
             return
         self.talk.online = False
         self.around.forget()
         self.arrival.cut()
         self.opening.cut()
         self.sealed.cut()
-        self.do(self.talk.cut())
+        self.typist.do(self.talk.cut())
         self.sender.cut()
-        self._not_understood()
+        self.typist.give_up()
         if self.down_since is None:
             self.down_since = self.clock()
             self.sender.sent = self.arrival.missed = 0
@@ -503,81 +377,11 @@ class Chat:
         """Events came: what is sealed is opened before anything behind it is taken."""
         self.opening.heard(events)
 
-    def take(self, events: list[Mapping[str, Any]]) -> None:
-        """Events, opened: kept first, shown then."""
-        held: list[Held] = []
-        fresh: list[tuple[Mapping[str, Any], int]] = []
-        for fields in events:
-            if "seq" not in fields:
-                self._told(fields)
-                continue
-            event = as_event(fields)
-            if self.view.fold(fields, event):
-                weight = self.view.weight(event)
-                held.append(Held(event.seq, event.room, weight, fields))
-                fresh.append((fields, weight))
-        if held:
-            moved = any(fields["ev"] != "say" for fields, _ in fresh)
-            self.store.add(held, **(self.view.kept() if moved else {"cursor": self.view.cursor}))
-            self.moved()
-            self.receipts.moved()
-        for fields, weight in fresh:
-            self._happened(fields, weight)
-        self.face.refresh()
-
-    def _told(self, fields: Mapping[str, Any]) -> None:
-        """Something that is no event of the log."""
-        match fields["ev"]:
-            case "closing":
-                self._closing = True
-                self.notice(sentences.COMING, style="class:offline")
-            case "presence":
-                for name, online in self.around.presence(fields):
-                    self.view.people[name] = online
-            case "typing":
-                self.around.typing(fields, self.view.account, self.clock())
-                self.later("typing", TYPING, self.face.refresh)
-
-    def _happened(self, fields: Mapping[str, Any], weight: int) -> None:
-        mine = fields.get("by_id") == self.view.account
-        if mine and fields.get("mid") is not None:
-            self.sender.stored(fields["mid"], fields["seq"])
-        if fields["ev"] == "say":
-            self.around.said(fields["room_id"], str(fields.get("by")), self.clock())
-        if fields["ev"] == "joined":
-            self.transcript.emit(self.transcript.tail.joined(fields["room_id"]))
-        self.face.event(fields)
-        entered = self.view.places.get(fields["room_id"])
-        if fields["ev"] == "joined" and fields.get("who_id") == self.view.account and not self.view.current and entered:
-            self.view.current = entered.id  # by approval or /add, where nothing was open (FEATURES row 16)
-            self.face.entered(entered)
-        if self.arrival.catching:
-            self.arrival.gather(fields, weight)
-        else:
-            self.show_event(fields, weight, live=True)
-        if fields["ev"] == "file":
-            self.files.heard(fields, live=not self.arrival.catching)
-        elif fields["ev"] == "gone":
-            self.past.gone(fields)
-
-    def late(self, fields: Mapping[str, Any]) -> None:
-        """An event that was here can be read only now."""
-        self.transcript.late(fields)
-        if fields["ev"] == "file":
-            self.files.heard(fields, live=False)
-        self.face.refresh()
-
-    def show_event(self, fields: Mapping[str, Any], weight: int, *, live: bool = False, caught: bool = False) -> None:
-        """Show an event, and ask who has seen it where it is mine."""
-        if self.transcript.event(fields, weight, live=live, caught=caught):
-            self.receipts.wrote()
-
     def drained(self) -> None:
         """A line is stored, or all that was missed is here: is everything well again?"""
         if not self.unsent:
             self.sender.release()
-            if self._quitting:
-                self._quit()
+            self.typist.drained()
         if self.outage and self.down_since is None and not self.arrival.catching and not self.unsent:
             self.outage = False
             self.notice(sentences.online_again(self.arrival.missed, self.sender.sent), style="class:online")
@@ -592,6 +396,6 @@ class Chat:
             return sentences.offline(self.clock() - self.down_since, queued)
         if not self.talk.online:
             return "connecting"
-        if self._ahead:
-            return sentences.waiting(len(self._ahead))
+        if self.typist.ahead:
+            return sentences.waiting(self.typist.ahead)
         return "online" if not queued else f"online, {queued:,} queued"

@@ -52,7 +52,7 @@ class Opening:
         self.sealed.pin()
         lines = [self.clean(line) for line in lines]
         if not self._working and not self._lines and not any(self._concerns(line) for line in lines):
-            self.chat.take(lines)
+            self.chat.hearing.take(lines)
             return
         self._lines.extend(lines)
         self._work()
@@ -124,7 +124,7 @@ class Opening:
                 line = self._next()
                 if callable(line) or line["ev"] == "envelope":
                     done, taken = [], done
-                    self.chat.take(taken)
+                    self.chat.hearing.take(taken)
                 if callable(line):
                     line()
                     continue
@@ -139,7 +139,7 @@ class Opening:
                 if opened is not None:
                     done.append(opened)
         finally:
-            self.chat.take(done)
+            self.chat.hearing.take(done)
 
     def _next(self) -> Mapping[str, Any] | Callable[[], None]:
         """The next line; envelopes go before the events that they open."""
@@ -216,7 +216,7 @@ class Opening:
         if came.seq is not None and (kept := self.chat.store.event(came.seq)) is not None and "warn" in kept:
             fields = self.opened(kept, await self.sealed.courier.event(kept, late=True))
             self.chat.store.amend(Held(came.seq, fields["room_id"], self.chat.view.weight(as_event(fields)), fields))
-            self.chat.late(fields)
+            self.chat.hearing.late(fields)
 
     def past(self, events: list[dict[str, Any]], then: Callable[[list[dict[str, Any]]], None]) -> None:
         """Events from before, read from the server: those that this device has the keys of are opened first."""
@@ -316,7 +316,7 @@ class Opening:
             if kept is not None and content is not None:
                 fields = told(kept, content)
                 self.chat.store.amend(Held(seq, fields["room_id"], 1, fields))
-                self.chat.late(fields)
+                self.chat.hearing.late(fields)
         with book.atomic():
             book.put("held", name, None)
 

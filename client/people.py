@@ -60,7 +60,7 @@ class People:
 
     def _asked(self) -> None:
         self.asking -= 1
-        self.chat.go_on()
+        self.chat.typist.go_on()
         self.chat.face.refresh()
 
     def _say(self, *rows: str) -> None:

@@ -84,7 +84,7 @@ class Plain(Face):
                 self._echo(True)
                 sys.stdout.write("\n")
             self._asked = None
-            chat.typed(text)
+            chat.typist.typed(text)
         if (
             self._eof
             and not self._lines

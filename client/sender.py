@@ -59,15 +59,15 @@ class Sender:
             sentence = fields.pop("as")
             if sentence == "files":
                 self.chat.files.named(fields)
-            self.chat.do(self.chat.talk.answered(call, fields, sentence))
-            self.chat.go_on()
+            self.chat.typist.do(self.chat.talk.answered(call, fields, sentence))
+            self.chat.typist.go_on()
             self.chat.face.refresh()
 
         def refused(failure: Failure) -> None:
             self._calling -= 1
             if isinstance(failure.value, Refused):
-                self.chat.do(self.chat.talk.refused(call, failure.value.error))
-                self.chat.go_on()
+                self.chat.typist.do(self.chat.talk.refused(call, failure.value.error))
+                self.chat.typist.go_on()
                 self.chat.face.refresh()
             elif isinstance(failure.value, Lost):
                 if call.mid is not None:

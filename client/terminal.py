@@ -2,7 +2,7 @@
 
 The rule: the line being typed belongs to the person. What arrives is printed above it, into the terminal's own
 scrollback; only the tail (lines whose marks still change), the line itself and the status line are drawn again.
-Nothing is decided here: a line typed goes to `Chat.typed`, and what is shown comes from there.
+Nothing is decided here: a line typed goes to `Typist.typed`, and what is shown comes from there.
 """
 
 from __future__ import annotations
@@ -129,12 +129,12 @@ class Terminal(Face):
         self.session.default_buffer.accept_handler = self._accept
         self._redrawn = self.session.app._on_resize
         setattr(self.session.app, "_on_resize", self._resized)  # noqa: B010 - a method, to mypy
-        self.session.default_buffer.on_text_changed += lambda buffer: self.chat.typing(buffer.text)
+        self.session.default_buffer.on_text_changed += lambda buffer: self.chat.typist.typing(buffer.text)
 
     def begin(self, chat: Chat) -> None:
         """Serve this chat."""
         self.chat = chat
-        chat.tells_typing = self._tells_typing
+        chat.typist.tells = self._tells_typing
         for number in (signal.SIGTERM, signal.SIGHUP):
             self.loop.add_signal_handler(number, chat.stop)
         chat.start()
@@ -173,11 +173,11 @@ class Terminal(Face):
             if event.current_buffer.text:
                 event.current_buffer.reset()
             else:
-                self.chat.typed("/quit" if self.chat.talk.question is None else "")
+                self.chat.typist.typed("/quit" if self.chat.talk.question is None else "")
 
         @add("c-d", filter=Condition(lambda: not self.session.default_buffer.text))
         def end(event: KeyPressEvent) -> None:
-            self.chat.typed("/quit")
+            self.chat.typist.typed("/quit")
 
         for number in range(1, 10):
 
@@ -211,7 +211,7 @@ class Terminal(Face):
                 event.current_buffer.reset()
                 self._say(before + held)
             elif choice == "f" and held is not None:
-                self.chat.say_as_file(held)
+                self.chat.typist.say_as_file(held)
             self.refresh()
 
         return keys
@@ -245,7 +245,7 @@ class Terminal(Face):
         text = buffer.text
         if self.chat.talk.question is not None or not self.chat.talk.inside:
             buffer.text = ""
-        self.chat.typed(text)
+        self.chat.typist.typed(text)
         return False
 
     def taken(self, line: str) -> None:
@@ -271,7 +271,7 @@ class Terminal(Face):
 
     def _say(self, text: str) -> None:
         """A whole text; where it cannot go out it stands in the line again."""
-        if not self.chat.say(text):
+        if not self.chat.typist.say(text):
             self.session.default_buffer.document = Document(text)
 
     # -- the screen ---------------------------------------------------------------------------------------------------

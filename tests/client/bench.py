@@ -215,7 +215,7 @@ def alone(lines: int) -> None:
             took = []
             for number in range(50):
                 start = time.perf_counter()
-                chat.typed(f"typed {number}")
+                chat.typist.typed(f"typed {number}")
                 took.append((time.perf_counter() - start) * 1000)
             took.sort()
             memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

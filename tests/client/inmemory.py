@@ -154,7 +154,7 @@ class Person:
 
     def type(self, line: str, *, settle: bool = True) -> None:
         """Type a line."""
-        self.chat.typed(line)
+        self.chat.typist.typed(line)
         if settle:
             self.test.settle()
 
@@ -172,7 +172,7 @@ class Person:
         """kill -9: whatever is in memory is gone."""
         self.cables[-1].cut()
         self.store.close()
-        self.chat._ended = True
+        self.chat.ended = True
         self.chat.link.stop()
         self.chat.drop_timers()
 

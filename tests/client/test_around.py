@@ -133,7 +133,7 @@ class TalkTests(ChatTestCase):
     def test_typing_is_seen(self) -> None:
         """What bob begins to type is seen by alice, until his line comes."""
         bob, alice = self.pair()
-        bob.chat.typing("he")
+        bob.chat.typist.typing("he")
         self.wait(2)
         self.assertEqual(self.line(alice), "online  bob is typing…")
         self.assertEqual(self.line(bob), "online")
@@ -144,11 +144,11 @@ class TalkTests(ChatTestCase):
         """While bob types it is told every four seconds, and in another room at once."""
         bob, _ = self.pair()
         for number in range(8):
-            bob.chat.typing("x" * (number + 1))
+            bob.chat.typist.typing("x" * (number + 1))
             self.wait(1)
         self.assertEqual(self.typed(bob), 2)
         bob.type("/join #dev")
-        bob.chat.typing("x")
+        bob.chat.typist.typing("x")
         self.settle()
         self.assertEqual(self.typed(bob), 3)
 
@@ -156,17 +156,17 @@ class TalkTests(ChatTestCase):
         """Commands, answers to questions and passwords are not told of, nor anything where that is switched off."""
         bob, _ = self.pair()
         for text in ("", "   ", "/kick alice", "@alice psst"):
-            bob.chat.typing(text)
+            bob.chat.typist.typing(text)
         bob.type("/dm")
-        bob.chat.typing("ali")
+        bob.chat.typist.typing("ali")
         bob.type("")
-        bob.chat.tells_typing = False
-        bob.chat.typing("hello")
+        bob.chat.typist.tells = False
+        bob.chat.typist.typing("hello")
         self.settle()
         self.assertEqual(self.typed(bob), 0)
         bob.pull()
-        bob.chat.tells_typing = True
-        bob.chat.typing("offline, too, this is no trouble")
+        bob.chat.typist.tells = True
+        bob.chat.typist.typing("offline, too, this is no trouble")
 
     def test_away(self) -> None:
         """Alice says that she is away, is back, goes, and comes: bob sees it; offline he claims to know nothing."""
