@@ -33,6 +33,8 @@ FORMAT: Final = 1
 LIST: Final = "backup.json"
 CERTIFICATE: Final = "tls.pem"
 """The certificate that the server has made for itself: with it clients' pins survive."""
+LOGS: Final = (f"{FILE}-wal", f"{FILE}-journal")
+"""What SQLite has committed, or begun, and not written to the database yet."""
 TRIES: Final = 10
 SLICE: Final = 1 << 20
 ON_ITS_WAY: Final = 0.5
@@ -231,10 +233,12 @@ def _take(tar: tarfile.TarFile, name: str, folder: Path, size: int, digest: str)
 def restore(source: Path, data: Path) -> dict[str, Any]:
     """Make the empty or new folder `data` what the backup holds, fit to serve.
 
-    @raise FileExistsError: there is a database. @raise BadBackup. @raise OSError.
+    @raise FileExistsError: there is a database, or a log of one, which SQLite would take for the new one's.
+    @raise BadBackup. @raise OSError.
     """
-    if (data / FILE).exists():
-        raise FileExistsError(17, "holds a database already", str(data))
+    for name in (FILE, *LOGS):
+        if (data / name).exists():
+            raise FileExistsError(17, "is there already", str(data / name))
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".restore-", dir=data) as name:
         folder = Path(name)

@@ -30,6 +30,7 @@ from chatd.passwords import Policy
 from chatd.store import check
 from chatd.store.alone import Alone
 from chatd.store.migrate import migrate
+from chatd.store.sqlite import FILE
 from chatd.texts import chatctl as lines
 from chatd.texts.keeping import FORMATS, exported
 
@@ -282,7 +283,7 @@ def do_restore(args: Any) -> int:
         held = backup.restore(args.file, reach.data)
     except BadBackup as error:
         raise Problem(REFUSED, "no_backup", file=args.file, why=error) from None
-    except FileExistsError:
-        raise Problem(REFUSED, "not_empty", data=reach.data) from None
+    except FileExistsError as error:
+        raise Problem(REFUSED, "not_empty", data=reach.data, file=Path(error.filename or FILE).name) from None
     reach.tell("restore", str(args.file))
     return _say(args, "restore", {**held, "data": str(reach.data)})

@@ -133,7 +133,7 @@ PROBLEMS: Final[dict[str, str]] = {
     "silent": "{node} runs and does not answer. Nothing was changed, unless it does it later.",
     "busy": "The database cannot be written just now: {why}. Nothing was changed; try again.",
     "running": "The server runs on {data}. Stop it first.",
-    "not_empty": "{data} holds a database already. Restore into an empty folder: --data DIR",
+    "not_empty": "{data} holds a database already ({file}). Restore into an empty folder: --data DIR",
     "no_backup": "{file} is no backup of chatd: {why}",
     "no_file": "{file}: {why}",
     "too_new": "{why}",
