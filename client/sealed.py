@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from client.courier import Courier, Room
     from client.keyring import Keyring
     from client.outbox import Entry
+    from client.view import Place
 
 SETTLE: Final = 5.0
 """Seconds until it is tried again to make this device known, where the server would not."""
@@ -97,6 +98,8 @@ class Sealed:
         pinned.update(self._keys.book.get(*SEALED) or ())
         for place in self.chat.view.places.values():
             place.sealed = place.sealed or place.id in pinned
+            self._label(place)
+        self.chat.view.label = self._label
         for room in fields.get("rooms", ()):
             if room["room_id"] in pinned and not room["sealed"]:
                 self._tell_once(("open", room["room_id"]), sentences.CALLED_OPEN.format(room=room["room"]))
@@ -294,6 +297,25 @@ class Sealed:
         place = self.chat.view.places.get(room)
         return place is not None and place.kind == "direct"
 
+    def _label(self, place: Place) -> None:
+        """A sealed room is called as its log says, or as the other one is called here, and so is my role in it."""
+        from client.keyring import Unknown
+
+        book, number = self.keys.book, str(place.id)
+        if not place.sealed:
+            return
+        if (other := book.get("direct", number)) is not None:
+            name = book.get("name", str(other))
+            place.kind, place.name, place.role = "direct", f"@{name}" if name else place.name, "member"
+            return
+        try:
+            log = self.courier.sealing.log(place.id, self.chat.now())
+        except Unknown:
+            return
+        if log is not None:
+            role = log.role(self.keys.account)
+            place.kind, place.name, place.role = "group", log.name, role.name.lower() if role else place.role
+
     def pin(self) -> None:
         """A room that is sealed stays so, whatever the server says later."""
         pinned = self.chat.view.sealed
@@ -331,10 +353,31 @@ class Sealed:
         from client.courier import Unsent
 
         await self.settled()
+        if self.courier.sealing.composed(mid) is None:
+            await self._right(number)
         try:
             return await self.courier.say(mid, number, content, kind, **besides)
         except Unsent as unsent:
             raise self.refusal(unsent, number) from None
+
+    async def _right(self, number: int) -> None:
+        """See that a room is the one whose name stood before the person who wrote.
+
+        @raise Refused: it was called another.
+        """
+        from client.courier import Unsent
+
+        place = self.chat.view.places.get(number)
+        called = "" if place is None else place.name
+        try:
+            await self.courier.room(number)
+        except Unsent as unsent:
+            raise self.refusal(unsent, number) from None
+        if place is not None:
+            self._label(place)
+            if place.name != called:
+                self.chat.face.refresh()
+                raise Refused({"code": "MISNAMED", "text": sentences.MISNAMED.format(room=place.name, was=called)})
 
     def refusal(self, unsent: Any, number: int) -> Refused:
         """Why nothing goes out, as a refusal."""
@@ -380,15 +423,25 @@ class Sealed:
             await self.settled()
             made = await self.ask({"do": "dm", "user": account, "sealed": True})
             number = int(made["room_id"])
+            if not self._free_for(number, account):
+                raise Refused({"code": "SOMEBODY_ELSE", "text": sentences.SOMEBODY_ELSE.format(name=user)})
             with self.keys.book.atomic():
                 self.keys.book.put("dm", str(account), number)
                 self.keys.book.put("direct", str(number), account)
-            self.chat.view.enter(number, made["room"], "direct", "member", True)
+            self.chat.view.enter(number, f"@{user}", "direct", "member", True)
         return number
+
+    def _free_for(self, number: int, account: int) -> bool:
+        """Whether this room can be the conversation with that account: it is no group, and nobody else's."""
+        book, place = self.keys.book, self.chat.view.places.get(number)
+        if book.get("direct", str(number)) not in (None, account) or book.get("room", str(number)) is not None:
+            return False
+        return place is None or (place.sealed and place.kind == "direct")
 
     async def room(self, number: int) -> Room:
         """Who hears a sealed room; for files, which bind to its id."""
         await self.settled()
+        await self._right(number)
         return await self.courier.room(number)
 
 

@@ -81,7 +81,11 @@ class SealedCalls:
         if not user:
             return await self._ask(wire)
         number = await self.chat.sealed.conversation(str(user))
-        return await self._ask({**wire, "sealed": bool(number)})
+        answer = await self._ask({**wire, "sealed": bool(number)})
+        if not number:
+            return answer
+        place = self.chat.view.places[number]
+        return {**answer, "room_id": number, "room": place.name, "sealed": True}
 
     async def _create(self, call: Call, wire: dict[str, Any]) -> dict[str, Any]:
         """A group, sealed, with these people in it from the start."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -79,6 +79,8 @@ class View:
         self.sealed: set[int] = set()
         """Rooms that were sealed once, and are so for ever, whatever the server says."""
         self._mine = re.compile(r"(?!)")
+        self.label: Callable[[Place], None] = lambda place: None
+        """Gives a sealed room the name, kind and role that were signed, whatever the server says."""
 
     # -- who and where ------------------------------------------------------------------------------------------------
 
@@ -94,6 +96,7 @@ class View:
             if (before := known.get(place.id)) is not None:
                 place.read, place._counted, place._naming = before.read, before._counted, before._naming
             self.places[place.id] = place
+            self.label(place)
         if self.current not in self.places:
             self.current = fields.get("current") or 0
         if self.current not in self.places:
@@ -177,12 +180,14 @@ class View:
                 place.role = ROLES[event.kind]
             elif event.kind == "transferred" and event.by == me:
                 place.role = "member"
+            self.label(place)
 
     def enter(self, room: int, name: str, kind: str, role: str, sealed: bool) -> Place:
         """I am in this room."""
         sealed = sealed or room in self.sealed
         place = self.places.setdefault(room, Place(room, name, kind, role, sealed))
         place.name, place.role, place.sealed = name or place.name, role, sealed or place.sealed
+        self.label(place)
         return place
 
     # -- what is kept -------------------------------------------------------------------------------------------------

@@ -589,6 +589,67 @@ class LieTests(ChatTestCase):
         self.bob.type("SECRET")
         self.assertNotIn("SECRET", self.bob.cables[-1].said)
 
+    def test_names_exchanged(self) -> None:
+        """Who writes to a room writes to those whose room has that name: names, kinds and roles are what was signed."""
+        self.alice.type("/create #other bob")
+        self.bob.type("@carol hi carol")
+        self.bob.type("@alice hi alice")
+        places = self.bob.chat.view.places
+        called = {place.id: (place.name, place.kind, place.role) for place in places.values()}
+        names = [name for name, _, _ in called.values()]
+
+        def exchanged(line: Line) -> list[Line]:
+            ok = line.get("ok") or {}
+            for room, name in zip(ok.get("rooms", ()), reversed(names), strict=False):
+                room |= {"room": name, "kind": "direct" if name[0] == "@" else "group", "role": "owner"}
+            return [line]
+
+        self.reconnect(exchanged, killed=True)
+        places = self.bob.chat.view.places
+        self.assertEqual({place.id: (place.name, place.kind, place.role) for place in places.values()}, called)
+        number = next(number for number, (name, _, _) in called.items() if name == "@carol")
+        renamed = {"ev": "renamed", "room_id": number, "text": "@alice", "by": "carol", "by_id": 3}
+        again = {**renamed, "ev": "direct", "room": "@alice", "data": {"sealed": True}}
+        for told in (renamed, again):
+            self.lie(self.each("say", lambda line, told=told: {"at": line["at"], "seq": line["seq"], **told}), "EVIL")
+        self.assertEqual(places[number].name, "@carol")
+
+    def test_a_name_that_turns_out_wrong(self) -> None:
+        """What is written to a room that was called another before its log was known is not said."""
+        room = self.bob.chat.view.current
+        self.bob.chat.sealed.keys.book.put("room", str(room), None)
+
+        def wrong(line: Line) -> list[Line]:
+            for told in (line.get("ok") or {}).get("rooms", ()):
+                told["room"] = "#public"
+            return [line]
+
+        self.reconnect(wrong, killed=True)
+        self.assertEqual(self.bob.chat.talk.prompt, "#public [e2e]> ")
+        self.bob.type("EVIL")
+        self.assertIn("Warning: the server has called #ops #public. Nothing was said there.", self.bob.seen)
+        self.assertEqual(self.bob.chat.talk.prompt, "#ops [e2e]> ")
+        self.assertNotIn("EVIL", " ".join(self.alice.seen))
+
+    def test_another_conversation(self) -> None:
+        """`/dm` opens no room that is another's, a group, or open, whatever the server answers."""
+        self.alice.type("/create --open #public bob")
+        self.bob.type("/dm carol")
+        self.bob.type("/join #ops")
+        taken = [place.id for place in self.bob.chat.view.places.values()]
+        told = "Warning: the server shows somebody else as alice than before. Nothing was done."
+        for number in taken:
+
+            def elsewhere(line: Line, number: int = number) -> list[Line]:
+                if "sealed" in (line.get("ok") or {}) and line["ok"].get("room") == "@alice":
+                    line["ok"] |= {"room_id": number, "sealed": False}
+                return [line]
+
+            self.lie(elsewhere, "/dm alice", "@alice SECRET", by=self.bob)
+        self.assertEqual(self.bob.seen.count(told), 2 * len(taken))
+        self.assertEqual(self.bob.chat.talk.prompt, "#ops [e2e]> ")
+        self.assertNotIn("SECRET", self.bob.cables[-1].said)
+
     def test_queued_for_a_room_that_is_hidden(self) -> None:
         """What waits for a sealed room does not go out in clear where the server hides the room."""
 
