@@ -96,3 +96,21 @@ class HardeningTests(SynchronousTestCase):
         self.assertEqual([client.closed for client in (first, second, third, other)], [False, False, True, False])
         listed = bob.call(do="sessions")["ok"]["sessions"]
         self.assertEqual([each["address"] for each in listed], ["127.0.0.1", "198.51.100.9"])
+
+    def test_guesses_at_the_same_time(self) -> None:
+        """Somebody who has a session of bob's, or ten, has no more guesses at his password at once than one after the
+        other: the right one among them is not heard."""
+        server = self.serve()
+        token = server.program("bob").welcome["token"]
+        thieves = [server.connect() for _ in range(6)]
+        for thief in thieves:
+            thief.call(do="hello", token=token)["ok"]
+        server.passwords.hold()
+        guesses = [*("Wrong7guess" for _ in thieves[1:]), PASSWORD]
+        for thief, guess in zip(thieves, guesses, strict=True):
+            thief.ask(id=1, do="password", old=guess, new="Another5horse")
+        server.passwords.release()
+        server.advance(1)
+        answers = [next(each for each in thief.objects() if each.get("re") == 1) for thief in thieves]
+        codes = [answer["error"]["code"] if "error" in answer else "ok" for answer in answers]
+        self.assertEqual(codes, ["BAD_LOGIN"] * 2 + ["THROTTLED"] * 4)

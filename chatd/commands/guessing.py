@@ -92,7 +92,11 @@ def check_own(tx: ReadTx, me: Me, password: str) -> Slow:
 
 
 def wrong(tx: Tx, me: Me, slow: Checked) -> Refusal | None:
-    """A wrong password of one's own is counted like one at the door: whoever sits here may not be who logged in."""
+    """A wrong password of one's own is counted like one at the door: whoever sits here may not be who logged in.
+
+    @raise Refusal: THROTTLED, where others were wrong too often while this one was checked.
+    """
+    is_throttled(tx, me, me.name)
     known = tx.credentials(me.name)
     right = slow.right and known is not None and known.password == slow.against
     return None if right else miss(tx, me, me.name)
