@@ -256,14 +256,20 @@ class Transfer:
             await self._disk(part.place)
             fields = await self._complete(claim, found)
         except BaseException:
-            got = part.size if part.kept else 0
-            office.db.write(lambda tx: tx.touch_file(claim.file, got)).addErrback(lambda _: None)
+            self._leave(claim.file, part.size if part.kept else 0)
             raise
         finally:
             office.brought(claim.file, self)
             await self._disk(part.close)
         self.socket.send([rawline.done(opening, fields, claim.name, claim.size, claim.room)])
         return "ok"
+
+    def _leave(self, file: int, got: int) -> None:
+        """So much of a file has come, and no more for now. Of one that is not known any more nothing stays."""
+        office = self._all
+        office.db.write(lambda tx: tx.touch_file(file, got) or tx.file(file) is not None).addCallback(
+            lambda wanted: None if wanted else office.run(office.blobs.drop, [file])
+        ).addErrback(lambda _: None)
 
     async def _take(self, claim: Claim, part: Part) -> None:
         """All bytes that are still to come: what wakes the reactor by its hand, and what is behind it by the pipe."""

@@ -176,7 +176,7 @@ class FileWrites(FileReads):
         )
 
     def drop_oldest_uploads(self, account: int, most: int) -> None:
-        """Of the uploads that never brought a byte and have no ticket that is good, keep the newest `most`."""
+        """Of the uploads of which no byte has come, as far as was noted, keep the newest `most`."""
         self._run(
             "DELETE FROM file WHERE id IN (SELECT id FROM file f WHERE author = ?1 AND stored IS NULL AND got = 0"
             " ORDER BY id DESC LIMIT -1 OFFSET ?2)",

@@ -140,6 +140,18 @@ class SweepTests(Base):
             self.begin(name=f"{number}")
         self.assertEqual(self.server.sql("SELECT count(*) FROM file"), [(100,)])
 
+    def test_forgotten_on_its_way(self) -> None:
+        """An upload that is forgotten for newer ones before anybody has noted that some of it came leaves nothing: what
+        is on disk is in somebody's quota.
+        """
+        raw = self.raw(self.begin()["ok"]["ticket"])
+        raw.send(DATA[:1_000])
+        for number in range(100):
+            self.begin(name=f"{number}")
+        raw.cut()
+        self.server.advance(1)
+        self.assertEqual(self.server.blobs.found(), [])
+
     def test_killed_at_every_step(self) -> None:
         """Whatever an upload does when its process is killed: the sweep leaves neither bytes without a file nor a
         file without bytes, and the same call again completes it, once."""
