@@ -240,7 +240,11 @@ class Transfer:
         """A file comes."""
         office = self._all
         office.brings(claim.file, self)
-        part: Part = await self._disk(office.blobs.claim, claim.file, secrets.token_hex(8), claim.size)
+        try:
+            part: Part = await self._disk(office.blobs.claim, claim.file, secrets.token_hex(8), claim.size)
+        except BaseException:
+            office.brought(claim.file, self)
+            raise
         try:
             skip = 0
             if opening.start is not None:

@@ -125,6 +125,7 @@ class TransferTests(Base):
         self.server.blobs._free = lambda folder: 0
         raw = self.raw(self.begin(mid=MID)["ok"]["ticket"])
         self.assertEqual(raw.objects()[-1]["error"]["code"], "DISK_FULL")
+        self.assertEqual(self.server.transfers._bringing, {})
         self.assertEqual(self.alice.code(do="say", room="#ops", text="still here"), "ok")
         self.server.blobs._free = lambda folder: 1 << 40
         raw = self.raw(self.begin(mid=MID)["ok"]["ticket"])
