@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from chatd import texts
+from client import sentences
 from client.past import as_said
 from client.store import Held
 from client.transcript import FIRST_SCREEN, REPLAY
@@ -45,6 +46,9 @@ class Arrival:
             chat.transcript.forget()
         chat.trusted(fields["token"])
         chat.view.arrived(fields)
+        if lost := fields.get("lost"):
+            chat.view.cursor = max(chat.view.cursor, lost[1])
+            chat.notice(sentences.RESTORED, style="class:offline")
         chat.store.put(token=fields["token"], me=me, where=chat.where)
         chat.moved()
         chat.later("watch", 0.0, self._watch)

@@ -173,3 +173,66 @@ class ChatctlTests(LiveTestCase):
         self.assertGreater((await newcomer.call("whoami"))["account"], 1_000)
         await other.term()
         self.assertRegex(await self.said("check", data=elsewhere), "^Sound: 5 users")
+
+    async def test_what_came_after_the_backup(self) -> None:
+        """A backup under load; then people come, go and are put out, a group has another name, a file is sent; then the
+        host is lost. On an empty one stands what the backup has, on the same port: who comes back is told what is lost,
+        hears what is said now, and no number means something else, not even if that host is lost, too.
+        """
+        chatd = await self.chatd(node=1).start()
+        alice, bob, carol = [await self.person(chatd.port, name) for name in ("alice", "bob", "carol")]
+        await alice.call("create", room="#ops", people=["bob", "carol"])
+        said: list[tuple[int, str]] = []
+        going = [True]
+        talking = [self._talk(each, said, going) for each in (alice, bob)]
+        await self.eventually(lambda: len(said) > 100, "some talk")
+        backup = self.folder / "backup.tar"
+        made = json.loads(await self.said("backup", str(backup), "--verify", "--json"))
+        await self.eventually(lambda: max(seq for seq, _ in said) > made["seq"], "talk after the backup")
+        going.clear()
+        await gatherResults(talking)
+        dave = await self.person(chatd.port, "dave")
+        await alice.call("add", room="#ops", user="dave")
+        await alice.call("kick", room="#ops", user="carol")
+        await alice.call("rename", room="#ops", name="#dev")
+        await alice.call("upload", room="#dev", size=5, name="notes.txt", mid=new_mid())
+        mid = new_mid()
+        seqs = {seq for seq, _ in said} | {(await dave.call("say", room="#dev", text="lost", mid=mid))["seq"]}
+        for client in (alice, bob, carol, dave):
+            await client.ping()
+        plain = await self.plain(chatd.port)
+        plain.send("/login carol Correct7horse\r\n/ping in")
+        await plain.line("^pong in")
+        await chatd.kill9()
+
+        for name in ("second", "third"):
+            elsewhere = self.folder / name
+            self.assertRegex(
+                await self.said("restore", str(backup), data=elsewhere), "^Restored to .*: 3 users, 1 group"
+            )
+            self.assertRegex(await self.said("check", data=elsewhere), "^Sound")
+            other = await self.chatd(data=elsewhere, node=1, port=chatd.port).start()
+            back = {}
+            for before in (alice, bob, carol):
+                back[before.name] = await self.client(other.port)
+                answer = await back[before.name].resume_from(before)
+                self.assertEqual([room["room"] for room in answer["rooms"]], ["#ops"])
+                self.assertEqual(answer["lost"][0], made["seq"] + 1)
+                self.assertLess(max(seqs), answer["lost"][1])
+            gone = await self.client(other.port)
+            with self.assertRaises(Refused) as refused:
+                await gone.resume_from(dave)
+            self.assertEqual(refused.exception.error["code"], "NOT_LOGGED_IN")
+            seq = (await back["alice"].call("say", room="#ops", text=f"on the {name}", mid=mid))["seq"]
+            self.assertNotIn(seq, seqs)
+            seqs.add(seq)
+            for client in back.values():
+                await client.event("say", text=f"on the {name}", seq=seq)
+                self.assertEqual(len(client.said()), 1)
+            newcomer = await self.person(other.port, f"newcomer-{name}")
+            seqs.add((await newcomer.call("create", room=f"#{name}"))["seq"])
+            plain = await self.plain(other.port)
+            plain.send("/login carol Correct7horse\r\n/history #ops 1")
+            await plain.line(rf"alice: on the {name}$")
+            await other.kill9()
+            self.assertRegex(await self.said("check", data=elsewhere), "^Sound: 4 users")

@@ -253,6 +253,12 @@ def _since(value: Any) -> int | None:
     return value
 
 
+def _lost(tx: ReadTx, since: int | None) -> dict[str, Any]:
+    """What a program is told that has heard of things which the log has no more: a backup was restored."""
+    lost = None if since is None else tx.lost_past(since)
+    return {} if lost is None else {"lost": list(lost)}
+
+
 def welcome(tx: Tx, me: Me, account: Account, client: str, since: Any, *, later: bool = False) -> Reply:
     """A device is in: its token, who there is, which groups, and what was missed. `later`: it has the token only, and
     comes in with it once it has said all it has to say.
@@ -261,7 +267,8 @@ def welcome(tx: Tx, me: Me, account: Account, client: str, since: Any, *, later:
     login = tx.add_login(account.id, hash_token(token), client[:64], me.address)
     if later:
         return Reply("vouched", {"token": token, "name": account.name, "account": account.id})
-    return Reply("welcome", {"token": token}, Turn(account=account, login=login, since=_since(since)))
+    fields = {"token": token} | _lost(tx, _since(since))
+    return Reply("welcome", fields, Turn(account=account, login=login, since=_since(since)))
 
 
 def tidy_logins(tx: Tx, here: Iterable[int], days: int) -> None:
@@ -323,7 +330,7 @@ def hello(
         tx.rotate_login(found.id, hash_token(token), me.address)
     else:
         tx.use_login(found.id, held, me.address)
-    fields["token"] = token
+    fields |= {"token": token} | _lost(tx, _since(since))
     return Reply("hello", fields, Turn(account=found.account, login=found.id, since=_since(since), device=bound))
 
 

@@ -230,8 +230,8 @@ def _take(tar: tarfile.TarFile, name: str, folder: Path, size: int, digest: str)
             raise BadBackup(f"{name} in it is damaged")
 
 
-def restore(source: Path, data: Path) -> dict[str, Any]:
-    """Make the empty or new folder `data` what the backup holds, fit to serve.
+def restore(source: Path, data: Path, now: int) -> dict[str, Any]:
+    """Make the empty or new folder `data` what the backup holds, fit to serve from `now` (ms) on.
 
     @raise FileExistsError: there is a database, or a log of one, which SQLite would take for the new one's.
     @raise BadBackup. @raise OSError.
@@ -244,7 +244,7 @@ def restore(source: Path, data: Path) -> dict[str, Any]:
         folder = Path(name)
         held = unpack(source, folder)
         _known(folder)
-        settle(folder / FILE)
+        settle(folder / FILE, now)
         for path in sorted(folder.glob(f"{FOLDER}/*/*")):
             place = data / path.relative_to(folder)
             place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -290,5 +290,5 @@ def verify(source: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
             for table in sorted(tables.keys() | made_of.keys())
             if tables.get(table) != made_of.get(table)
         ]
-        settle(folder / FILE)
+        settle(folder / FILE, 0)
     return held, faults

@@ -280,7 +280,7 @@ def do_restore(args: Any) -> int:
     if reach.is_running():
         raise Problem(REFUSED, "running", data=reach.data)
     try:
-        held = backup.restore(args.file, reach.data)
+        held = backup.restore(args.file, reach.data, now_ms())
     except BadBackup as error:
         raise Problem(REFUSED, "no_backup", file=args.file, why=error) from None
     except FileExistsError as error:

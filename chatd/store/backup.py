@@ -1,7 +1,8 @@
 """A copy of the whole database as it was in one moment, while others write; and a copy made a server's again.
 
 The rule: a copy is one snapshot. After a restore no number that was ever given may be given again, though nobody knows
-any more which were given after the copy was made: so every counter leaps.
+any more which were given after the copy was made, nor which by a server that was restored from it before. So every
+counter leaps, to where no server can have come by that time.
 """
 
 from __future__ import annotations
@@ -20,7 +21,14 @@ PAGES: Final = 1_000
 PAUSE: Final = 0.001
 """Seconds between two such steps."""
 LEAP: Final = 1_000_000
-"""How far every counter leaps at a restore: more than was given in the time that a backup may be behind."""
+"""How far every counter leaps at a restore at least."""
+EPOCH_MS: Final = 1_767_225_600_000
+"""The beginning of 2026 (UTC): no server is older."""
+RATE: Final = 100
+RATES: Final = {"event": 100_000, "envelope": 1_000_000}
+"""How many numbers a second no server gives away, on average: counters leap to the seconds since then times that. So a
+restore's numbers are past all that were given before it, by whichever server. In JSON they stay exact until 4800.
+"""
 PASSING: Final = ("instance", "presence", "farewell", "ticket")
 """Tables that are true only while a server runs."""
 
@@ -79,8 +87,8 @@ def stored_blobs(connection: sqlite3.Connection) -> list[tuple[int, int]]:
     return [(each.file, each.size) for each in ReadTx(connection, 0).stored_files() if each.complete]
 
 
-def settle(path: Path) -> None:
-    """Make a copy fit to serve: nobody is connected, and no number is given again that may have been given since."""
+def settle(path: Path, now: int) -> None:
+    """Make a copy fit to serve from `now` (ms) on: nobody is connected, and no number is given again."""
     connection = sqlite3.connect(path, isolation_level=None)
     try:
         connection.execute("PRAGMA foreign_keys = ON")
@@ -88,12 +96,24 @@ def settle(path: Path) -> None:
         for table in PASSING:
             connection.execute(f"DELETE FROM {table}")
         last = connection.execute("SELECT coalesce(max(seq), 0) FROM event").fetchone()[0]
-        counted = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'event'").fetchone()
-        connection.execute("UPDATE sqlite_sequence SET seq = seq + ?", (LEAP,))
-        if counted is not None:
-            known = [pair for pair in skipped(connection) if pair != (last + 1, counted[0])]
-            known.append((last + 1, counted[0] + LEAP))
-            connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (SKIPPED, json.dumps(known)))
+        counted = dict(connection.execute("SELECT name, seq FROM sqlite_sequence").fetchall())
+        upto = {name: _leapt(name, counted.get(name, 0), now) for name in _counting(connection)}
+        connection.execute("DELETE FROM sqlite_sequence")
+        connection.executemany("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", list(upto.items()))
+        known = [pair for pair in skipped(connection) if pair != (last + 1, counted.get("event", 0))]
+        known.append((last + 1, upto["event"]))
+        connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (SKIPPED, json.dumps(known)))
         connection.execute("COMMIT")
     finally:
         connection.close()
+
+
+def _counting(connection: sqlite3.Connection) -> list[str]:
+    """The tables whose numbers are never given again, those included that have given none yet."""
+    rows = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table' AND sql LIKE '%AUTOINCREMENT%'")
+    return [name for (name,) in rows.fetchall()]
+
+
+def _leapt(table: str, counted: int, now: int) -> int:
+    """Where a table's counter goes on after a restore."""
+    return max(counted + LEAP, (now - EPOCH_MS) // 1000 * RATES.get(table, RATE))

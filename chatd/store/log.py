@@ -18,6 +18,7 @@ import orjson
 
 from chatd.model import DELETED, Event
 from chatd.store.base import Base, Value
+from chatd.store.check import skipped
 
 _SHAPE: Final = (
     "json_group_array(json_array(e.seq, e.at, e.kind, e.room, e.author, coalesce(e.target, 0), {author}, {target},"
@@ -82,8 +83,19 @@ class LogReads(Base):
             if page:
                 characters = sum(len(event.text or "") + len(event.sealed or "") for event in page)
                 return page, page[-1].seq if len(page) == most or characters >= most_characters else end
-            after = end
+            after = self._before_next(end, upto)
         return [], upto
+
+    def _before_next(self, after: int, upto: int) -> int:
+        """How far past `after` there is no event: where a backup was restored, that may be far (store.backup)."""
+        found = self._value("SELECT min(seq) FROM event WHERE seq > ?", after)
+        return upto if found is None else min(upto, found - 1)
+
+    def lost_past(self, since: int) -> tuple[int, int] | None:
+        """The numbers that a restore has lost, first and last, if a client that has heard all up to `since` has heard
+        some of those. Who goes on from the last one knows.
+        """
+        return next((pair for pair in skipped(self._connection) if pair[0] <= since < pair[1]), None)
 
     def missed(self, account: int, after: int, upto: int) -> list[tuple[int, int]]:
         """How many lines others wrote, and files they sent, in each room of `account` in (after, upto]: (room, count).

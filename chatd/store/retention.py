@@ -101,7 +101,8 @@ class RetentionReads(Base):
     def written_by(self, account: int, after: int) -> Due:
         """What this account wrote past `after`, as far as one step looks."""
         last = self._value("SELECT max(seq) FROM event") or 0
-        end = min(after + 5 * WINDOW, last)
+        first = self._value("SELECT min(seq) FROM event WHERE seq > ?", after) or last
+        end = min(first + 5 * WINDOW, last)
         rows = self._all(
             "SELECT seq FROM event NOT INDEXED WHERE seq > ? AND seq <= ? AND author = ?"
             f" AND kind IN {WORDED} AND coalesce(text, sealed, iif(kind IN {SPOKEN}, data, NULL)) IS NOT NULL",

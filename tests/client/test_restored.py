@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from client.sentences import RESTORED
 from tests.client.inmemory import ChatTestCase
 from tests.ctl import Operator
 from tests.memory import Server
@@ -50,3 +53,71 @@ class RestoredTests(ChatTestCase):
         self.assertEqual(alice.said()[-1], "alice: as if nothing had been  ++")
         self.assertEqual(self.server.sql("SELECT count(*) FROM event WHERE text IS NOT NULL AND kind = 'say'"), [(0,)])
         self.assertEqual(operator("check").out.split(":")[0], "Sound")
+
+    def test_what_was_lost(self) -> None:
+        """What came after the backup stays on the screens, and each is told once that the server has lost it. Rooms and
+        members are what they were then; who registered after the backup does so again. A sealed group whose signed log
+        had gone on is not what its members know: they send nothing there. All others go on.
+        """
+        bob, alice = self.pair()
+        carol = self.person("carol")
+        for name in ("#sealed", "#other"):
+            bob.type(f"/create --sealed {name} alice")
+        bob.type("/switch #sealed")
+        alice.type("/dm carol")
+        alice.type("hi carol")
+        self.wait(2)
+        lost = self.server
+        backup = lost.data.with_name("backup.tar")
+        self.assertEqual(Operator(lost.data)("backup", str(backup), "--verify").status, 0)
+        bob.type("/add carol")
+        bob.type("after the backup")
+        bob.type("/switch #ops")
+        bob.type("/rename #dev")
+        bob.type("/kick alice")
+        dave = self.person("dave")
+        self.wait(2)
+        everybody = (bob, alice, carol, dave)
+        for person in everybody:
+            person.pull()
+        self.restore(lost, backup)
+        for person in everybody:
+            person.reachable = True
+        self.wait(31)
+        for person in (bob, alice, carol):
+            self.assertEqual(person.seen.count(RESTORED), 1, person.name)
+        self.assertIn("#sealed bob: after the backup", alice.said())
+        self.assertEqual([place.name for place in carol.chat.view.ordered()], ["@alice"])
+        for person in (alice, bob):
+            self.assertEqual(
+                [place.name for place in person.chat.view.ordered()][:3], ["#ops", "#sealed", "#other"], person.name
+            )
+            person.type("/switch #sealed")
+            person.type(f"{person.name} in #sealed")
+            self.assertIn(f"Not sent: {person.name} in #sealed", person.seen)
+            self.assertIn(
+                "Warning: the server shows different histories of #sealed. Nothing is sent there.", person.seen
+            )
+        bob.type("/switch #other")
+        bob.type("in #other")
+        bob.type("/switch #ops")
+        bob.type("in #ops")
+        carol.type("/dm alice")
+        carol.type("hi alice")
+        self.wait(3)
+        self.assertEqual(
+            [row[6:] for row in alice.seen[-3:]], ["#other bob: in #other", "#ops bob: in #ops", "[carol] hi alice"]
+        )
+        for person in everybody[:3]:
+            person.pull()
+            person.plug()
+            self.assertEqual(person.seen.count(RESTORED), 1, person.name)
+        dave.register()
+        self.assertIn("Welcome, dave.", dave.seen[-8:])
+
+    def restore(self, lost: Server, backup: Path) -> None:
+        """The server is lost, and another one stands on the backup, elsewhere."""
+        operator = Operator(lost.data.with_name("elsewhere"))
+        self.assertEqual(operator("restore", str(backup)).status, 0)
+        self.server = Server(operator.data, clock=lost.reactor)
+        self.addCleanup(self.server.stop)
