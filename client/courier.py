@@ -232,11 +232,14 @@ class Courier:
     async def say(
         self, mid: str, number: int, content: Mapping[str, Any], kind: str = "text", **besides: Any
     ) -> dict[str, Any]:
-        """Send a message; the answer of its `say`. What was encrypted before a cut goes out as it was.
+        """Send a message; the answer of its `say`. What was encrypted before a cut goes out as it was, what is known to
+        be stored does not.
 
         @raise Refused: the server's refusal. @raise Unsent: a changed key in a conversation of two, or a group's log
             that is not the one known here.
         """
+        if seq := self.sealing.stored_as(mid):
+            return {"seq": seq}
         fresh = False
         for _ in range(ROUNDS):
             fields = self.sealing.composed(mid)
@@ -374,15 +377,25 @@ class Courier:
             if warn is not None:
                 self.tell(Note(warn, number))
 
-    async def event(self, line: Mapping[str, Any], *, late: bool = False) -> Opened:
-        """A sealed event: what it says, or what is to be said instead."""
+    async def event(
+        self, line: Mapping[str, Any], *, late: bool = False, keep: Callable[[Opened], None] = lambda _: None
+    ) -> Opened:
+        """A sealed event: what it says, or what is to be said instead. `keep` writes that down, in the transaction that
+        forgets the key with which it was opened.
+        """
         number, by = int(line["room_id"]), int(line["by_id"])
-        if line["by"] != DELETED and not self.keys.named(by, str(line["by"])):
-            return Opened(warn=Warn.FORGED)
-        direct = self.keys.book.get("direct", str(number)) or 0
-        return await self.settle(
-            lambda last: self.sealing.say(line, self.now(), direct=direct, late=late, last_try=last)
-        )
+
+        def judge(last: bool) -> Opened:
+            with self.keys.book.atomic(durable=False):
+                if line["by"] != DELETED and not self.keys.named(by, str(line["by"])):
+                    opened = Opened(warn=Warn.FORGED)
+                else:
+                    direct = self.keys.book.get("direct", str(number)) or 0
+                    opened = self.sealing.say(line, self.now(), direct=direct, late=late, last_try=last)
+                keep(opened)
+            return opened
+
+        return await self.settle(judge)
 
     async def entry(self, line: Mapping[str, Any]) -> Warn | None:
         """An event that changes a sealed group: its proof is the next entry of the log and says the same, or the server

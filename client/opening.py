@@ -1,7 +1,8 @@
 """What comes in for one chat, opened: lines of the server, what waits for an envelope, pages of the past.
 
 The rule: lines that cannot be judged without asking the server something hold up those behind them, so what is shown
-keeps the log's order; nothing else waits. What is found to be wrong is told, and not shown as if it were right.
+keeps the log's order; nothing else waits. What is found to be wrong is told, and not shown as if it were right. What
+was opened is on disk in the transaction that forgets its key: a killed process finds it when the line comes again.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ LOST: Final = 15.0
 """Seconds until a message is asked for whose envelope has not come."""
 ACK: Final = 1.0
 """Seconds between two words to the server about envelopes that may go."""
+OURS: Final = frozenset({"e2e", "warn", "beside"})
+"""What only this program says of an event: that it was opened, why it was not, and what is to be said beside it."""
 _log: Final = Logger()
 
 
@@ -61,8 +64,8 @@ class Opening:
         """A line of the server without what only this program may say of it. In a sealed room nothing is said in
         clear: what comes so was put there by the server.
         """
-        if "e2e" in line or "warn" in line:
-            line = {name: value for name, value in line.items() if name not in ("e2e", "warn")}
+        if OURS & line.keys():
+            line = {name: value for name, value in line.items() if name not in OURS}
         if line.get("sealed") is not None:
             return sealed_line(line)
         sealed = self.sealed.is_sealed(line.get("room_id", 0)) or self._borrows(line)
@@ -172,15 +175,7 @@ class Opening:
         elif line.get("seq", 0) <= self.chat.view.cursor:
             return line  # it was here before
         elif line.get("sealed") is not None:
-            kept = self.chat.store.event(line["seq"])
-            if kept is not None and kept["room_id"] == line["room_id"] and kept.get("mid") == line.get("mid"):
-                return kept  # a script looks at what was here before
-            await self._whose(line)
-            opened = await self.sealed.courier.event(line)
-            if opened.device and line["seq"] > (self.sealed.keys.book.get("bound", "seq") or 0):
-                self._closed[line["seq"]] = opened.device
-                self.chat.later("lost", LOST, self._ask_for_lost)
-            return self.opened(line, opened)
+            return await self._sealed(line)
         elif (warn := await self.sealed.courier.entry(line)) is not None:
             return self._unbelieved(line, warn)
         return line
@@ -198,6 +193,51 @@ class Opening:
         known = self.sealed.keys.book.get("room", str(line.get("room_id"))) is not None
         return self._unbelieved(line, Warn.UNSIGNED) if known and self._signed(line) else line
 
+    async def _sealed(self, line: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A sealed event in its turn. It may lie here already: a script looks back, or this process was killed when it
+        had opened it.
+        """
+        from client.sealing import Warn
+
+        kept = self.chat.store.event(line["seq"])
+        if kept is not None and (kept["room_id"], kept.get("mid")) != (line["room_id"], line.get("mid")):
+            return {**line, "warn": Warn.FORGED.value}
+        if kept is None or not OURS & kept.keys():
+            return await self._judged(line)
+        self._beside(kept)
+        return kept
+
+    async def _judged(self, line: Mapping[str, Any], *, late: bool = False, past: bool = False) -> dict[str, Any]:
+        """A sealed event as it is kept from now on, in the transaction in which it was opened. `late`: it was here
+        before, without its envelope; `past`: a page of the past has it.
+        """
+        from client.sealing import Warn
+
+        fields: dict[str, Any] = {}
+
+        def keep(opened: Opened) -> None:
+            nonlocal fields
+            if past and opened.content is not None and opened.warn is Warn.OUT_OF_PLACE:
+                opened = opened._replace(warn=None)  # pages come in any order
+            fields = self.opened(line, opened)
+            weight = 0 if past else self.chat.view.weight(as_event(fields))
+            self.chat.store.keep(Held(fields["seq"], fields["room_id"], weight, fields))
+
+        await self._whose(line)
+        opened = await self.sealed.courier.event(line, late=late or past, keep=keep)
+        if opened.device and not past and line["seq"] > (self.sealed.keys.book.get("bound", "seq") or 0):
+            self._closed[line["seq"]] = opened.device
+            self.chat.later("lost", LOST, self._ask_for_lost)
+        self._beside(fields)
+        return fields
+
+    def _beside(self, fields: Mapping[str, Any]) -> None:
+        """Say what is to be said beside an event."""
+        from client.sealing import Warn
+
+        if "beside" in fields:
+            self._warn(Warn(fields["beside"]), fields)
+
     async def _whose(self, line: Mapping[str, Any]) -> None:
         """In a conversation of two: who the other one is, before anything of it is judged."""
         number = line["room_id"]
@@ -214,9 +254,9 @@ class Opening:
             self._warn(came.warn, line)
             self.chat.later("heal", 0.0, lambda: self.sealed.do(self.sealed.courier.tend()))
         if came.seq is not None and (kept := self.chat.store.event(came.seq)) is not None and "warn" in kept:
-            fields = self.opened(kept, await self.sealed.courier.event(kept, late=True))
-            self.chat.store.amend(Held(came.seq, fields["room_id"], self.chat.view.weight(as_event(fields)), fields))
-            self.chat.hearing.late(fields)
+            fields = await self._judged(kept, late=True)
+            if came.seq <= self.chat.view.cursor:  # else it comes again, and is shown then
+                self.chat.hearing.late(fields)
 
     def past(self, events: list[dict[str, Any]], then: Callable[[list[dict[str, Any]]], None]) -> None:
         """Events from before, read from the server: those that this device has the keys of are opened first."""
@@ -260,13 +300,7 @@ class Opening:
             return {**fields, "warn": Warn.FORGED.value}  # what was said elsewhere
         if kept is not None or fields["seq"] > self.chat.view.cursor:
             return kept or fields  # it comes by itself
-        await self._whose(fields)
-        judged = await self.sealed.courier.event(fields, late=True)
-        if judged.content is not None and judged.warn is Warn.OUT_OF_PLACE:
-            judged = judged._replace(warn=None)  # of the past, pages come in any order
-        opened = self.opened(fields, judged)
-        self.chat.store.add([Held(fields["seq"], fields["room_id"], 0, opened)])
-        return opened
+        return await self._judged(fields, past=True)
 
     def _ask_for_lost(self) -> None:
         """Messages whose envelopes have not come by now are asked for: each sender gives what was for this device."""
@@ -290,17 +324,15 @@ class Opening:
         """An event as it is kept: with what it says, or with why that is not shown."""
         from client.sealing import Warn
 
-        fields = {name: value for name, value in line.items() if name != "warn"}
+        fields = {name: value for name, value in line.items() if name not in OURS}
         content, warn, _ = opened
         if warn is Warn.CHANGED:
             self.hold(line, content)
             return {**fields, "warn": warn.value}
         if content is None:
             return {**fields, "warn": (warn or Warn.FORGED).value}
-        fields.pop("sealed", None)
-        if warn is not None:
-            self._warn(warn, line)
-        return told(line, content) | {"e2e": True}
+        beside = {} if warn is None else {"beside": warn.value}
+        return told(line, content) | {"e2e": True} | beside
 
     def hold(self, line: Mapping[str, Any], content: Mapping[str, Any] | None) -> None:
         """What somebody with a changed key said, until that key is accepted."""
@@ -315,7 +347,7 @@ class Opening:
             kept = self.chat.store.event(seq)
             if kept is not None and content is not None:
                 fields = told(kept, content)
-                self.chat.store.amend(Held(seq, fields["room_id"], 1, fields))
+                self.chat.store.keep(Held(seq, fields["room_id"], 1, fields))
                 self.chat.hearing.late(fields)
         with book.atomic():
             book.put("held", name, None)

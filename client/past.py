@@ -70,7 +70,7 @@ class Past:
         told = {} if kept is None else kept.get("data") or {}
         if kept is not None and kept["room_id"] == fields["room_id"] and "file" in told and "gone" not in told:
             marked = {**kept, "data": {**told, "gone": str(how)}}
-            self.chat.store.amend(Held(kept["seq"], kept["room_id"], self.chat.view.weight(as_event(marked)), marked))
+            self.chat.store.keep(Held(kept["seq"], kept["room_id"], self.chat.view.weight(as_event(marked)), marked))
 
     def newer(self, room: int, after: int, count: int) -> Events:
         """The events of a room that come after a seq that was shown; they are all here."""

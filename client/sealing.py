@@ -272,6 +272,11 @@ class Sealing:
         kept = self.book.get("sent", mid)
         return None if kept is None or kept["stale"] else _wire(kept)
 
+    def stored_as(self, mid: str) -> int:
+        """The seq of a message that the server is known to have; 0: it may have it or not."""
+        kept = self.book.get("sent", mid)
+        return 0 if kept is None else int(kept["seq"])
+
     def restarted(self, mid: str, now: int) -> None:
         """The server has not taken it as it is (STALE): it is encrypted anew, under a new key."""
         with self.book.atomic():

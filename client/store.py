@@ -148,10 +148,12 @@ class Store:
         row = self._db.execute("SELECT body FROM event WHERE seq = ?", (seq,)).fetchone()
         return None if row is None else loads(self._vault.open("event", seq, row[0]))
 
-    def amend(self, event: Held) -> None:
-        """More is known of an event now: a sealed one was opened."""
+    def keep(self, event: Held) -> None:
+        """Keep an event as it is known now, whatever was kept of it before."""
         body = self._vault.seal("event", event.seq, dumps(event.fields))
-        self._db.execute("UPDATE event SET weight = ?, body = ? WHERE seq = ?", (event.weight, body, event.seq))
+        self._db.execute(
+            "INSERT OR REPLACE INTO event VALUES (?, ?, ?, ?)", (event.seq, event.room, event.weight, body)
+        )
 
     def last(self, room: int, count: int, before: int | None = None, after: int = 0) -> list[dict[str, Any]]:
         """The newest events of a room (older than `before`, newer than `after`), the oldest of them first."""

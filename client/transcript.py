@@ -60,7 +60,7 @@ class Transcript:
         """What of a room has not been shown yet: what is unread, or for the first time its last lines."""
         after = self._shown.get(place.id)
         count = max(FIRST_SCREEN, min(place.unread, REPLAY)) if after is None else REPLAY
-        for fields in self.store.last(place.id, count, after=after or 0):
+        for fields in self.store.last(place.id, count, before=self.view.cursor + 1, after=after or 0):
             self.event(fields, 0)
         place.look(self.view.cursor)
 

@@ -210,7 +210,8 @@ class View:
         for number, name, kind, role, sealed, read in kept["rooms"]:
             place = self.places[number] = Place(number, name, kind, role, sealed, read)
             for seq, weight in unread.get(number, ()):
-                place.count(seq, weight)
+                if seq <= self.cursor:  # what is past it comes again
+                    place.count(seq, weight)
 
 
 def as_event(fields: Mapping[str, Any]) -> Event:

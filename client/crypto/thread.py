@@ -38,6 +38,8 @@ class Thread(NamedTuple):
 
     def unopened(self, digest: bytes) -> Thread:
         """A message of it is there but not for us, or not yet: the gap it makes is no secret."""
+        if digest in self.closed:
+            return self
         return self._replace(closed=(*self.closed, digest)[-MISSING_MOST:])
 
     def read(self, plain: Plain, digest: bytes) -> tuple[Thread, Place]:
