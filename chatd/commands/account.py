@@ -38,6 +38,8 @@ PEOPLE: Final = 50
 """How many people a login is told of; programs ask for more."""
 HOUR: Final = 3600.0
 DAY_MS: Final = 86_400_000
+COMING: Final = ("client", "since", "later")
+"""What whoever comes in may say of how: see `welcome`."""
 
 
 def arrival(tx: ReadTx, account: Account, settings: Settings) -> dict[str, Any]:
@@ -159,19 +161,9 @@ def policy_of(me: Me) -> dict[str, Any]:
     example="/register bob",
     prepare=_prepare_register,
     after=arrival,
-    optional=("again", "client", "since", "later"),
+    optional=("again", *COMING),
 )
-def register(
-    tx: Tx,
-    me: Me,
-    slow: bytes,
-    name: str,
-    client: str = "",
-    since: Any = None,
-    later: str | int = "",
-    code: str | int = "",
-    **_: Any,
-) -> Reply:
+def register(tx: Tx, me: Me, slow: bytes, name: str, code: str | int = "", **coming: Any) -> Reply:
     """Make an account. The password is asked for and never shown; so is an invitation, where one is needed."""
     _may_register(tx, me)
     invitation = _invitation(tx, str(code)) if me.settings.registration == "invited" else 0
@@ -180,7 +172,7 @@ def register(
     if invitation:
         tx.use_invitation(invitation)
     tx.count_try(f"reg:{network(me.address)}", HOUR, 0.0)
-    return welcome(tx, me, account, str(client), since, later=bool(later))
+    return welcome(tx, me, account, **coming)
 
 
 # -- logging in -------------------------------------------------------------------------------------------------------
@@ -214,19 +206,9 @@ def _folded(typed: str) -> str:
     example="/login bob",
     prepare=_prepare_login,
     after=arrival,
-    optional=("client", "since", "later"),
+    optional=COMING,
 )
-def login(
-    tx: Tx,
-    me: Me,
-    slow: Checked,
-    name: str,
-    client: str = "",
-    since: Any = None,
-    later: str | int = "",
-    code: str | int = "",
-    **_: Any,
-) -> Reply | Ask | Refusal:
+def login(tx: Tx, me: Me, slow: Checked, name: str, code: str | int = "", **coming: Any) -> Reply | Ask | Refusal:
     """Log in. The password is asked for and never shown; then the code, where you have a second factor."""
     folded = _folded(str(name))
     is_throttled(tx, me, folded)
@@ -241,7 +223,7 @@ def login(
     tx.forget_tries(f"name:{folded}")
     if slow.better is not None:
         tx.set_password(known.account.id, slow.better)
-    return welcome(tx, me, known.account, str(client), since, later=bool(later))
+    return welcome(tx, me, known.account, **coming)
 
 
 def _since(value: Any) -> int | None:
@@ -259,12 +241,21 @@ def _lost(tx: ReadTx, since: int | None) -> dict[str, Any]:
     return {} if lost is None else {"lost": list(lost)}
 
 
-def welcome(tx: Tx, me: Me, account: Account, client: str, since: Any, *, later: bool = False) -> Reply:
-    """A device is in: its token, who there is, which groups, and what was missed. `later`: it has the token only, and
-    comes in with it once it has said all it has to say.
+def welcome(
+    tx: Tx,
+    me: Me,
+    account: Account,
+    *,
+    client: str | int = "",
+    since: Any = None,
+    later: str | int = "",
+    **_: Any,
+) -> Reply:
+    """A device is in: its token, who there is, which groups, and what was missed. `client`: which program it is;
+    `since`: its own cursor. `later`: it has the token only, and comes in with it once it has said all it has to say.
     """
     token = secrets.token_hex(32)
-    login = tx.add_login(account.id, hash_token(token), client[:64], me.address)
+    login = tx.add_login(account.id, hash_token(token), str(client)[:64], me.address)
     if later:
         return Reply("vouched", {"token": token, "name": account.name, "account": account.id})
     fields = {"token": token} | _lost(tx, _since(since))

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from chatd.command import command
-from chatd.commands.account import arrival, welcome
+from chatd.commands.account import COMING, arrival, welcome
 from chatd.errors import Refusal
 from chatd.model import Me, Reply
 from chatd.rules import Needs
@@ -61,10 +61,8 @@ def _fingerprint(me: Me, typed: str) -> str:
     return found
 
 
-@command("/external [name]", needs=Needs.NOTHING, topic="", after=arrival, optional=("client", "since", "later"))
-def external(
-    tx: Tx, me: Me, name: str | int = "", client: str = "", since: Any = None, later: str | int = "", **_: Any
-) -> Reply:
+@command("/external [name]", needs=Needs.NOTHING, topic="", after=arrival, optional=COMING)
+def external(tx: Tx, me: Me, name: str | int = "", **coming: Any) -> Reply:
     """Log in by the certificate that this connection came with (programs)."""
     if me.account:
         raise Refusal("LOGGED_IN", name=me.name)
@@ -73,4 +71,4 @@ def external(
     account = tx.certified(me.certificate)
     if account is None or (name and str(name).lower() != account.name):
         raise Refusal("BAD_CERTIFICATE", why="unknown", name=me.certificate)
-    return welcome(tx, me, account, str(client), since, later=bool(later))
+    return welcome(tx, me, account, **coming)

@@ -38,7 +38,7 @@ def guest(tx: Tx, me: Me, name: str | int, client: str = "", **_: Any) -> Reply:
     folded, key = free_name(tx, str(name))
     tx.count_try(f"guest:{network(me.address)}", HOUR, 0.0)
     account = tx.add_account(folded, key, None, "guest")
-    reply = welcome(tx, me, account, str(client), None)
+    reply = welcome(tx, me, account, client=client)
     return reply._replace(fields={**reply.fields, "guest": True})
 
 

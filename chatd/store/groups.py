@@ -74,23 +74,19 @@ class GroupReads(Base):
         """Whether this account has ever been in the room."""
         return self._one("SELECT 1 FROM member WHERE room = ? AND account = ?", room, account) is not None
 
-    def members(self, room: int) -> list[Member]:
-        """Who is in the room now, the owner first, then admins, then members, each by name."""
+    def members(self, room: int, least: Role = Role.MEMBER) -> list[Member]:
+        """Who is in the room now as that or more, the owner first, then admins, then members, each by name."""
         rows = self._all(
             "SELECT m.account, a.name, m.role, m.ranked FROM member m JOIN account a ON a.id = m.account"
-            " WHERE m.room = ? AND m.until IS NULL ORDER BY m.role DESC, a.name",
+            " WHERE m.room = ? AND m.until IS NULL AND m.role >= ? ORDER BY m.role DESC, a.name",
             room,
+            least,
         )
         return [Member(Account(row[0], row[1] or ""), Role(row[2]), row[3]) for row in rows]
 
     def admins(self, room: int) -> list[Member]:
         """The owner and the admins of the room."""
-        rows = self._all(
-            "SELECT m.account, a.name, m.role, m.ranked FROM member m JOIN account a ON a.id = m.account"
-            " WHERE m.room = ? AND m.until IS NULL AND m.role >= 2 ORDER BY m.role DESC, a.name",
-            room,
-        )
-        return [Member(Account(row[0], row[1] or ""), Role(row[2]), row[3]) for row in rows]
+        return self.members(room, Role.ADMIN)
 
     def member_count(self, room: int) -> int:
         """How many are in the room now."""
