@@ -102,45 +102,79 @@ def seal(
     return digest.hexdigest()
 
 
-def open_(
-    spool: BinaryIO, size: int, target: BinaryIO, key: bytes, where: bytes, step: Callable[[int], object] = id
-) -> None:
-    """Read what was sealed from `spool`, write the `size` bytes that it holds to `target`.
+class Opener:
+    """Opens what was sealed as it comes, in pieces of any length, and gives the `size` bytes that it holds to `write`.
 
-    What has been written when it raises is worthless, and to be thrown away.
-
-    @raise Torn: cut short, changed, exchanged, moved, longer than it may be, or sealed with another key.
+    What has been written is worthless, and to be thrown away, until `end` has returned.
     """
-    if len(key) != KEY_BYTES:
-        raise Torn("no key")
-    state = sodium.crypto_secretstream_xchacha20poly1305_state()
-    header = _read(spool, HEADER_BYTES)
-    if len(header) != HEADER_BYTES:
-        raise Torn("no header")
-    sodium.crypto_secretstream_xchacha20poly1305_init_pull(state, header, key)
-    done, taken, length = HEADER_BYTES, 0, padded(size)
-    while True:
-        wanted = min(CHUNK, length - taken)
-        chunk = _read(spool, wanted + TAG_BYTES)
-        if len(chunk) != wanted + TAG_BYTES:
-            raise Torn(f"it ends after {done + len(chunk):,} bytes")
+
+    def __init__(self, size: int, write: Callable[[bytes], object], key: bytes, where: bytes) -> None:
+        """`where` is from `place`.
+
+        @raise Torn: this is no key.
+        """
+        if len(key) != KEY_BYTES:
+            raise Torn("no key")
+        self._write = write
+        self._key = key
+        self._where = where
+        self._size = size
+        self._length = padded(size)
+        self._state = sodium.crypto_secretstream_xchacha20poly1305_state()
+        self._taken = self._done = 0
+        self._wanted = HEADER_BYTES
+        """Bytes of the next part; 0: the last one has come."""
+        self._part = bytearray()
+
+    def take(self, data: bytes | memoryview) -> None:
+        """The next piece.
+
+        @raise Torn: changed, exchanged, moved, longer than it may be, or sealed with another key.
+        """
+        rest = memoryview(data)
+        while rest:
+            if not self._wanted:
+                raise Torn("something follows its end")
+            part = rest[: self._wanted - len(self._part)]
+            rest = rest[len(part) :]
+            if self._part or len(part) < self._wanted:
+                self._part += part
+                if len(self._part) < self._wanted:
+                    return
+                whole = bytes(self._part)
+                self._part.clear()
+            else:
+                whole = bytes(part)
+            if self._done:
+                self._chunk(whole)
+            else:
+                sodium.crypto_secretstream_xchacha20poly1305_init_pull(self._state, whole, self._key)
+            self._done += len(whole)
+            if self._wanted:
+                self._wanted = min(CHUNK, self._length - self._taken) + TAG_BYTES
+
+    def _chunk(self, chunk: bytes) -> None:
         try:
-            data, tag = sodium.crypto_secretstream_xchacha20poly1305_pull(state, chunk, where)
+            data, tag = sodium.crypto_secretstream_xchacha20poly1305_pull(self._state, chunk, self._where)
         except (CryptoError, RuntimeError):
-            raise Torn(f"changed after {done:,} bytes") from None
-        kept = min(len(data), max(0, size - taken))
+            raise Torn(f"changed after {self._done:,} bytes") from None
+        kept = min(len(data), max(0, self._size - self._taken))
         if any(data[kept:]):
             raise Torn("something stands behind its end")
-        target.write(data if kept == len(data) else data[:kept])
-        taken += len(data)
-        done += len(chunk)
-        if (tag == _FINAL) != (taken == length) or tag not in (_FINAL, _MESSAGE):
+        self._write(data if kept == len(data) else data[:kept])
+        self._taken += len(data)
+        if (tag == _FINAL) != (self._taken == self._length) or tag not in (_FINAL, _MESSAGE):
             raise Torn("it ends elsewhere than it should")
-        step(done)
         if tag == _FINAL:
-            break
-    if spool.read(1):
-        raise Torn("something follows its end")
+            self._wanted = 0
+
+    def end(self) -> None:
+        """No more comes.
+
+        @raise Torn: it is cut short.
+        """
+        if self._wanted:
+            raise Torn(f"it ends after {self._done + len(self._part):,} bytes")
 
 
 def _read(source: BinaryIO, count: int) -> bytes:

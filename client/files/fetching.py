@@ -8,13 +8,15 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from client import sentences
 from client.answers import Refused
-from client.crypto.stream import Torn
+from client.crypto.stream import Opener, Torn
 from client.files import sealed
+from client.files.intake import Intake
 from client.files.landing import NoRoom, meanwhile, settle
 from client.files.pieces import Broken, Hash, Pieces
 from client.files.source import HASHING
@@ -55,17 +57,23 @@ async def fetch(files: Files, transfer: Transfer, record: dict[str, Any]) -> Pat
     @raise NotFetched: for good.
     """
     folder, held = Path(record["folder"]), record["held"]
-    fd = -1
+    plain: Path | None = None
+    fds: list[int] = []
     try:
-        gathered, fd = meanwhile(_gathers(files, record), _tag(record))
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if not os.path.samestat(gathered.stat(), os.fstat(fd)):
-            raise BlockingIOError  # another one got it meanwhile
-        transfer.total = size = held["size"] if held else record["size"]
-        await _gather(files, transfer, record, fd, size)
-        if held:
-            gathered = await _opened(files, transfer, record, gathered, folder)
-        return settle(gathered, folder, record["name"])
+        gathered, fd = _alone(_gathers(files, record), _tag(record), fds)
+        transfer.total = held["size"] if held else record["size"]
+        if not held:
+            await _gather(files, transfer, record, fd)
+            await files.in_thread(os.fsync, fd)
+            return settle(gathered, folder, record["name"])
+        plain, target = _alone(folder, f"{_tag(record)}-open", fds)
+        os.ftruncate(target, 0)
+        opener = sealed.opener(target, record["size"], held, record["mid"])
+        await _gather(files, transfer, record, fd, opener)
+        opener.end()
+        await files.in_thread(os.fsync, target)
+        gathered.unlink()
+        return settle(plain, folder, record["name"])
     except BlockingIOError:
         raise NotFetched("another chat is fetching it") from None
     except (NoRoom, Broken) as error:
@@ -77,18 +85,37 @@ async def fetch(files: Files, transfer: Transfer, record: dict[str, Any]) -> Pat
     except OSError as error:
         raise NotFetched((error.strerror or "the disk").lower()) from None
     finally:
-        if fd >= 0:
-            os.close(fd)
+        if plain is not None:
+            plain.unlink(missing_ok=True)  # what was opened is good when all of it is, and has its name then
+        for each in fds:
+            os.close(each)
 
 
-async def _gather(files: Files, transfer: Transfer, record: dict[str, Any], fd: int, size: int) -> None:
-    """Have all bytes on disk, and good."""
+def _alone(folder: Path, tag: str, fds: list[int]) -> tuple[Path, int]:
+    """A file to gather in, which no other program gathers in; it joins `fds`.
+
+    @raise BlockingIOError: another one does.
+    """
+    path, fd = meanwhile(folder, tag)
+    fds.append(fd)
+    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    if not os.path.samestat(path.stat(), os.fstat(fd)):
+        raise BlockingIOError  # another one got it meanwhile
+    return path, fd
+
+
+async def _gather(
+    files: Files, transfer: Transfer, record: dict[str, Any], fd: int, opener: Opener | None = None
+) -> None:
+    """Have all bytes on disk, and good, and opened as they come."""
+    size = transfer.total
     have = os.fstat(fd).st_size
     if have > size:
         os.ftruncate(fd, 0)
         have = 0
     digest = hashlib.sha256()
-    await files.in_thread(_hashed, fd, have, digest)
+    open_ = None if opener is None else opener.take
+    await files.in_thread(_hashed, fd, have, digest, open_)
     pieces = Pieces(size, digest, have)
     transfer.reach(have)
 
@@ -96,13 +123,15 @@ async def _gather(files: Files, transfer: Transfer, record: dict[str, Any], fd: 
         while data:
             data = data[os.write(fd, data) :]
 
-    await download(transfer, pieces, keep)
+    intake = Intake(files.in_thread, pieces, keep, open_)
+    try:
+        await download(transfer, intake)
+    finally:
+        await intake.stop()
     pieces.check(record["digest"])
-    if not record["held"]:
-        await files.in_thread(os.fsync, fd)
 
 
-def _hashed(fd: int, have: int, digest: Hash) -> None:
+def _hashed(fd: int, have: int, digest: Hash, open_: Callable[[bytes], object] | None) -> None:
     """Take what an earlier run brought; the descriptor stands behind it then."""
     os.lseek(fd, 0, os.SEEK_SET)
     left = have
@@ -111,24 +140,6 @@ def _hashed(fd: int, have: int, digest: Hash) -> None:
         if not data:
             raise Broken("the disk lost some of it")
         digest.update(data)
+        if open_ is not None:
+            open_(data)
         left -= len(data)
-
-
-async def _opened(files: Files, transfer: Transfer, record: dict[str, Any], gathered: Path, folder: Path) -> Path:
-    """Open the sealed file beside the place it will have."""
-    plain, target = meanwhile(folder, f"{_tag(record)}-open")
-    transfer.phase = sentences.OPENING
-    try:
-        os.ftruncate(target, 0)
-
-        def step(done: int) -> None:
-            transfer.done = done
-            if transfer.stopped:
-                raise InterruptedError
-
-        await files.in_thread(sealed.open_file, gathered, target, record["size"], record["held"], record["mid"], step)
-        await files.in_thread(os.fsync, target)
-    finally:
-        os.close(target)
-    gathered.unlink()
-    return plain

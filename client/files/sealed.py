@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from client.crypto import stream
-from client.crypto.stream import Torn
+from client.crypto.stream import Opener, Torn
 
 DIGEST: Final = re.compile("[0-9a-f]{64}")
 ID_BYTES: Final = 16
@@ -48,21 +48,24 @@ def is_whole(spool: Path, about: Mapping[str, Any]) -> bool:
         return False
 
 
-def open_file(
-    spool: Path, target: int, size: int, held: Mapping[str, Any], mid: str, step: Callable[[int], object] = id
-) -> None:
-    """Open what was fetched into `spool`, writing to the descriptor `target`. It takes long, so it is for a thread.
+def opener(target: int, size: int, held: Mapping[str, Any], mid: str) -> Opener:
+    """What opens a file as it comes, writing to the descriptor `target`. It takes long, so it is for a thread.
 
     @param held: what `opened` found in the message.
-    @raise Torn: it is not what was sealed.
+    @raise Torn: that does not say how.
     """
     try:
         room, key, number = (b64decode(held[name], validate=True) for name in ("room", "key", "id"))
         where = _place(room, mid, number)
     except (KeyError, TypeError, ValueError):
         raise Torn("the message does not say how to open it") from None
-    with spool.open("rb") as source, os.fdopen(target, "wb", closefd=False) as plain:
-        stream.open_(source, size, plain, key, where, step)
+
+    def write(data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(target, rest) :]
+
+    return Opener(size, write, key, where)
 
 
 def opened(fields: Mapping[str, Any], content: Mapping[str, Any], room: bytes) -> dict[str, Any] | None:

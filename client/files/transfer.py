@@ -14,7 +14,7 @@ from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupErro
 from twisted.internet.protocol import Protocol as Wire
 
 from client.answers import Lost, Refused
-from client.files.pieces import Pieces
+from client.files.intake import Intake
 from client.files.progress import Meter
 from client.files.source import Source
 from client.files.wires import Cut, Raw, Receiving, Sending
@@ -123,18 +123,23 @@ async def upload(transfer: Transfer, source: Source, call: Mapping[str, Any]) ->
     return await _again_and_again(transfer, attempt)
 
 
-async def download(transfer: Transfer, pieces: Pieces, keep: Callable[[memoryview], object]) -> None:
+async def download(transfer: Transfer, intake: Intake) -> None:
     """Fetch all of a file that is not here yet.
 
     @raise Refused: for good. @raise Broken: what came does not fit what was announced.
     """
-    host = transfer.host
+    host, pieces = transfer.host, intake.pieces
 
     async def attempt() -> dict[str, Any] | None:
         if pieces.whole:
             return {}
         answer = await host.call({"do": "download", "file": transfer.file, "start": pieces.have})
-        return await _through(host, Receiving(answer["ticket"], host.later, pieces, keep, transfer.reach))
+        try:
+            return await _through(host, Receiving(answer["ticket"], host.later, intake, transfer.reach))
+        except Cut:
+            await intake.idle()
+            transfer.reach(pieces.have)
+            raise
 
     await _again_and_again(transfer, attempt)
 

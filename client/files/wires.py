@@ -23,7 +23,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from client.answers import Refused
-from client.files.pieces import Broken, Pieces
+from client.files.intake import Intake
+from client.files.pieces import Broken
 from client.files.source import Source
 
 LONGEST: Final = 64 * 1024
@@ -194,21 +195,21 @@ class Sending(Raw):
 
 
 class Receiving(Raw):
-    """A download, into `keep` by way of `pieces`."""
+    """A download, into `intake`. `reached` is told how far it is."""
 
     def __init__(
         self,
         ticket: str,
         later: Callable[[float, Callable[[], None]], Any],
-        pieces: Pieces,
-        keep: Callable[[memoryview], object],
+        intake: Intake,
         reached: Callable[[int], object],
     ) -> None:
         super().__init__(ticket, later)
-        self._pieces = pieces
-        self._keep = keep
+        self._intake = intake
+        self._pieces = intake.pieces
         self._reached = reached
         self._at = 0
+        self._paused = False
 
     def connectionMade(self) -> None:
         transport: Any = self.transport
@@ -222,15 +223,35 @@ class Receiving(Raw):
         elif self._pieces.whole:
             self.finish(fields)
         else:
+            self._intake.told = self._worked
             self._file = self._came
 
     def _came(self, data: bytes) -> None:
-        try:
-            self._pieces.take(self._at, data, self._keep)
-        except Exception as error:  # it does not fit, or the disk is full
-            self.fail(error)
-            return
+        transport: Any = self.transport
+        self._intake.put(self._at, data)
         self._at += len(data)
+        if self._intake.full and not self._paused:
+            self._paused = True
+            transport.pauseProducing()
+
+    def _worked(self) -> None:
+        """Something was done with what came."""
+        if self._over:
+            return
+        self._moved = True
+        transport: Any = self.transport
+        if self._intake.error is not None:  # it does not fit, or the disk is full
+            self.fail(self._intake.error)
+            return
         self._reached(self._pieces.have)
-        if self._pieces.whole:
+        if self._intake.whole:
             self.finish({})
+        elif self._paused and not self._intake.full:
+            self._paused = False
+            transport.resumeProducing()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._over or self._at < self._pieces.size:
+            super().connectionLost(reason)
+        elif self._timer is not None and self._timer.active():  # all has come, and is still worked on
+            self._timer.cancel()

@@ -92,7 +92,10 @@ def alone(path: Path, size: int) -> tuple[float, float]:
         stream.seal(source, size, target, key, where)
     sealed = time.perf_counter()
     with spool.open("rb") as source, back.open("wb") as target:
-        stream.open_(source, size, target, key, where)
+        opener = stream.Opener(size, target.write, key, where)
+        while data := source.read(1 << 20):
+            opener.take(data)
+        opener.end()
     opened = time.perf_counter()
     spool.unlink()
     back.unlink()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from client.crypto import stream
-from client.crypto.stream import CHUNK, HEADER_BYTES, TAG_BYTES, Changed, Torn
+from client.crypto.stream import CHUNK, HEADER_BYTES, TAG_BYTES, Changed, Opener, Torn
 
 KEY = bytes(range(32))
 WHERE = stream.place(b"room", b"mid", b"file")
@@ -26,9 +26,17 @@ def sealed(body: bytes, key: bytes = KEY, where: bytes = WHERE) -> bytes:
 
 
 def opened(data: bytes, size: int, key: bytes = KEY, where: bytes = WHERE) -> bytes:
-    target = io.BytesIO()
-    stream.open_(io.BytesIO(data), size, target, key, where)
-    return target.getvalue()
+    """Opened in pieces of any length, and in one."""
+    found = []
+    for length in (7_001, len(data) + 1):
+        target = io.BytesIO()
+        opener = Opener(size, target.write, key, where)
+        for at in range(0, len(data), length):
+            opener.take(data[at : at + length])
+        opener.end()
+        found.append(target.getvalue())
+    assert found[0] == found[1]
+    return found[0]
 
 
 class StreamTests(SynchronousTestCase):
