@@ -21,6 +21,8 @@ from client.crypto.stream import Opener, Torn
 DIGEST: Final = re.compile("[0-9a-f]{64}")
 ID_BYTES: Final = 16
 ROOM_BYTES: Final = 32
+MOST: Final = 1 << 53
+"""No file is said to have so many bytes: what is kept here holds no larger numbers."""
 
 
 def seal_file(
@@ -87,9 +89,9 @@ def opened(fields: Mapping[str, Any], content: Mapping[str, Any], room: bytes) -
             "sealed": held,
         } | ({"gone": str(gone)} if gone else {})
         caption = about.get("caption")
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
-    if size < 0 or held["size"] != stream.sealed_size(size) or not DIGEST.fullmatch(data["digest"]):
+    if not 0 <= size < MOST or held["size"] != stream.sealed_size(size) or not DIGEST.fullmatch(data["digest"]):
         return None
     return {**fields, "ev": "file", "text": None if caption is None else str(caption), "data": data}
 

@@ -12,8 +12,10 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from client.crypto import stream
 from client.files.desk import Files
 from client.modes import Follow
+from client.outbox import new_mid
 from tests.client import inmemory
 from tests.client.inmemory import Cable, ChatTestCase, Person
 from tests.memory import PASSWORD
@@ -225,6 +227,21 @@ class LieTests(ChatTestCase):
     def test_what_scripts_heard_before(self) -> None:
         """What this device has opened once is opened still for a script that looks at it again."""
         self.assertEqual(self.script("0", lambda line: [line]), ["before", "before, too", "hidden", "said live"])
+
+    def test_a_file_of_no_size(self) -> None:
+        """A member who says impossible things of a file says nothing, and keeps nobody from hearing others."""
+        lie = self.each("say", lambda line: {**line, "data": {"file": 17}})
+        for size in (2.0**70, 1 << 53, -1, "many", None):
+            about = {"key": "", "id": "", "name": "EVIL", "digest": "0" * 64, "size": size}
+            sealed = stream.sealed_size(int(size)) if isinstance(size, float | int) and size >= 0 else 0
+            content = {"file": {**about, "sealed": float(sealed)}}
+            self.bob.cables[-1].lie = lie
+            self.alice.chat.sealed.do(self.alice.chat.sealed.say(new_mid(), self.alice.chat.view.current, content))
+            self.carol.type("meanwhile")
+        self.bob.cables[-1].lie = None
+        self.assertEqual(self.bob.said().count("carol: meanwhile"), 5)
+        self.assertEqual(self.bob.said().count("alice: "), 5)
+        self.heals()
 
     # -- once, in order, all ------------------------------------------------------------------------------------------
 
