@@ -16,7 +16,8 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
 
-from chatd.texts import keeping
+from chatd.filenames import saved_as
+from chatd.texts import clean, keeping
 from client import sentences
 from client.answers import Lost, Refused
 from client.files.landing import NoRoom, settle
@@ -41,7 +42,7 @@ class Export:
         """`/export` was typed."""
         room = fields["room"]
         place = self.chat.view.places.get(room)
-        name = place.name if place is not None else str(room)
+        name = clean(place.name if place is not None else str(room))
         if place is None and not self.chat.inside:  # one that was left: nothing of it is known here by its name
             self.chat.notice(sentences.NOT_NOW, style="class:error")
             return
@@ -57,7 +58,7 @@ class Export:
     def _name(self, room: str, form: str) -> str:
         """`ops-2026-11-21.txt`"""
         day = time.strftime("%Y-%m-%d", time.localtime(self.chat.now() / 1000))
-        return f"{re.sub(r'^[#@]', '', room)}-{day}.{form}"
+        return saved_as(f"{re.sub(r'^[#@]', '', room)}-{day}.{form}")
 
     async def _write(self, room: int | str, name: str, form: str, path: Path) -> None:
         folder = path.parent

@@ -59,7 +59,7 @@ class Writer:
         about = (event.data or {}).get("room") if event.kind == "asked" else event.room
         current = bool(self.view.current) and about == self.view.current
         if event.kind != "say":
-            rows = texts.event(event, name, self.view.account, current)
+            rows = texts.event(event, formatting.clean(name), self.view.account, current)
             if not rows:
                 return None
             if event.kind == "file":

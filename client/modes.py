@@ -168,7 +168,7 @@ class WhoAmI(Script):
         if self.options.json:
             print(json.dumps({"name": view.me, "account": view.account, "server": self.chat.where}))
         else:
-            print(f"{view.me} on {self.chat.where}")
+            print(f"{texts.clean(view.me)} on {self.chat.where}")
         self.end(DONE)
 
     def before(self) -> None:

@@ -7,6 +7,7 @@ from argparse import Namespace
 from collections.abc import Mapping
 from typing import Any
 
+from chatd.texts import clean
 from client import sentences
 from client.chat import Chat
 from client.face import Face, halt
@@ -40,7 +41,7 @@ class Script(Face):
         """This is the end; why, for stderr."""
         self.code = code
         for row in rows:
-            print(row, file=sys.stderr)
+            print(clean(row), file=sys.stderr)
         self.chat.stop()
 
     def at_door(self) -> None:

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from chatd.model import Event
+from chatd.texts import clean
 from client import sentences
 
 ROLES: Final = {"promoted": "admin", "demoted": "member", "transferred": "owner", "inherited": "owner"}
@@ -215,7 +216,7 @@ class View:
 
 
 def as_event(fields: Mapping[str, Any]) -> Event:
-    """An event of the json dialect as the catalogue of sentences takes it."""
+    """An event of the json dialect as the catalogue of sentences takes it: names are the server's, and cleaned here."""
     at = fields["at"]
     return Event(
         seq=fields["seq"],
@@ -224,10 +225,12 @@ def as_event(fields: Mapping[str, Any]) -> Event:
         room=fields["room_id"],
         by=fields.get("by_id", 0),
         who=fields.get("who_id", 0),
-        by_name=fields.get("by") or "",
-        who_name=fields.get("who") or "",
+        by_name=clean(str(fields.get("by") or "")),
+        who_name=clean(str(fields.get("who") or "")),
         mid=fields.get("mid"),
-        text=sentences.instead(fields["warn"], fields.get("by") or "") if "warn" in fields else fields.get("text"),
+        text=sentences.instead(fields["warn"], clean(str(fields.get("by") or "")))
+        if "warn" in fields
+        else fields.get("text"),
         data=fields.get("data"),
         sealed=fields.get("sealed"),
         proof=fields.get("proof"),

@@ -7,11 +7,14 @@ of somebody's keys can do is told to the objects themselves, in tests/client/cry
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
+from chatd import texts
 from client.crypto import stream
 from client.files.desk import Files
 from client.modes import Follow
@@ -242,6 +245,36 @@ class LieTests(ChatTestCase):
         self.assertEqual(self.bob.said().count("carol: meanwhile"), 5)
         self.assertEqual(self.bob.said().count("alice: "), 5)
         self.heals()
+
+    def test_what_terminals_obey(self) -> None:
+        """Nothing that the server calls anybody or anything moves a cursor, ends a line or leaves the folder."""
+        self.alice.type("/create --open #open bob")
+        self.bob.type("/join #open")
+        place = self.bob.chat.view.place
+        assert place is not None
+        evil = "\x1b[2J\nEVIL\x9b31m"
+        for kind in texts.EVENTS:
+            data = {"name": evil, "was": evil, "door": evil, "how": evil, "file": 1, "size": 9}
+            for room in (place.id, 99):
+                told = {"ev": kind, "by": evil, "by_id": 1, "who": evil, "who_id": 3, "text": evil, "data": data}
+                self.lie(
+                    self.each(
+                        "say", lambda line, told=told, room=room: {**line, "room": evil, "room_id": room, **told}
+                    ),
+                    "true",
+                )
+        self.assertEqual([row for row in self.bob.seen if not row.isprintable()], [])
+        place.name = f"#../../{evil}"
+        folder = self.root / "here"
+        folder.mkdir()
+        self.addCleanup(os.chdir, os.getcwd())
+        os.chdir(folder)
+        self.bob.type("/export")
+        name, *more = os.listdir()
+        self.assertTrue(name.isprintable(), name)
+        self.assertEqual(more, [])
+        text = Path(name).read_text()
+        self.assertEqual([row for row in text.splitlines() if not row.isprintable() or row.startswith("EVIL")], [])
 
     # -- once, in order, all ------------------------------------------------------------------------------------------
 
