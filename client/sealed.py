@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred, fail
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -315,6 +315,9 @@ class Sealed:
         if log is not None:
             role = log.role(self.keys.account)
             place.kind, place.name, place.role = "group", log.name, role.name.lower() if role else place.role
+            if book.get("called", log.name) != place.id:
+                with book.atomic(durable=False):
+                    book.put("called", log.name, place.id)
 
     def pin(self) -> None:
         """A room that is sealed stays so, whatever the server says later."""
@@ -329,17 +332,20 @@ class Sealed:
 
     def send(self, entry: Entry, wire: dict[str, Any]) -> Deferred[dict[str, Any]]:
         """A line of the outbox, sealed where its room is; the answer."""
-        if self._keys is None or not self.supported:
+        if self._keys is None:
             return self.chat.link.call(wire)
         if entry.do == "say":
             self.pin()
             number = wire["room"]
             if not isinstance(number, int) or not self.is_sealed(number):
+                if isinstance(entry.room, str) and self.hides(entry.room):
+                    text = sentences.CALLED_OPEN.format(room=entry.room)
+                    return fail(Refused({"code": "E2E_ONLY", "text": text}))
                 return self.chat.link.call(wire)
             if (about := entry.fields.get("content")) is not None:  # of a file (client/files/sending.py)
                 return ensureDeferred(self.say(entry.mid, number, about, "file", file=entry.fields["file"]))
             return ensureDeferred(self.say(entry.mid, number, content_of(entry.text, entry.fields)))
-        if entry.do == "msg":
+        if entry.do == "msg" and self.supported:
             return ensureDeferred(self._message(entry, wire))
         return self.chat.link.call(wire)
 
@@ -359,6 +365,12 @@ class Sealed:
             return await self.courier.say(mid, number, content, kind, **besides)
         except Unsent as unsent:
             raise self.refusal(unsent, number) from None
+
+    def hides(self, name: str) -> bool:
+        """Whether a sealed group of mine has this name, which the server gives to another room, or to none."""
+        number: int | None = self.keys.book.get("called", name.lower())
+        log = None if number is None else self.courier.sealing.log(number, self.chat.now())
+        return log is not None and log.name == name.lower() and bool(log.role(self.keys.account))
 
     async def _right(self, number: int) -> None:
         """See that a room is the one whose name stood before the person who wrote.

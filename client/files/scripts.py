@@ -118,7 +118,9 @@ class SendFile(_Transferring):
             Deferred.fromCoroutine(self._conversation(to[1:])).addCallbacks(self._begin, self.refused)
             return
         place = self.chat.view.find(to)
-        if place is None:
+        if (place is None or not place.sealed) and self.chat.sealed.usable and self.chat.sealed.hides(to):
+            self.end(REFUSED, sentences.CALLED_OPEN.format(room=to))
+        elif place is None:
             self.end(REFUSED, *texts.refusal("NOT_MEMBER", {"room": to}))
         else:
             self._begin(place.id)

@@ -18,7 +18,7 @@ from chatd import texts
 from client.crypto import stream
 from client.files.desk import Files
 from client.modes import Follow
-from client.outbox import new_mid
+from client.outbox import Entry, new_mid
 from tests.client import inmemory
 from tests.client.inmemory import Cable, ChatTestCase, Person
 from tests.memory import PASSWORD
@@ -713,6 +713,27 @@ class LieTests(ChatTestCase):
         self.bob.type("SECRET")
         self.reconnect(hidden)
         self.assertNotIn("SECRET", self.bob.cables[-1].said)
+
+    def test_sent_by_name(self) -> None:
+        """What a script sends to a sealed group by its name does not go out in clear where the server gives the name to
+        another room, or to none.
+        """
+        me = self.bob.chat.view.account
+        for rooms in ([], [{"room": "#ops", "room_id": 99, "kind": "group", "role": "member", "sealed": False}]):
+
+            def hidden(line: Line, rooms: list[Line] = rooms) -> list[Line]:
+                ok = line.get("ok") or {}
+                if "rooms" in ok:
+                    ok["rooms"] = rooms
+                return [line]
+
+            self.reconnect(hidden, killed=True)
+            entry = Entry(new_mid(), me, "say", "#ops", "SECRET", self.bob.chat.now())
+            self.bob.chat.sender.queue(entry)
+            self.settle()
+            self.assertNotIn("SECRET", self.bob.cables[-1].said)
+            self.assertIn("Not sent: SECRET", self.bob.seen)
+            self.assertIn("Warning: the server calls #ops open.", " ".join(self.bob.seen))
 
     def test_keys_hidden(self) -> None:
         """Whose keys were seen once is not written to in clear because the server hides them."""
