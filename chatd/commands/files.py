@@ -250,7 +250,7 @@ def redeem(tx: Tx, limits: Limits, ticket: str, size: int | None, digest: str | 
 def complete(tx: Tx, claim: Claim, digest: str) -> dict[str, Any]:
     """All bytes of a file have their place: tell the room. What is answered.
 
-    @raise Refusal: NO_FILE (it is not wanted any more), NOT_MEMBER.
+    @raise Refusal: NO_FILE (it is not wanted any more), CHECKSUM (another one is to come in its place), NOT_MEMBER.
     """
     file = tx.file(claim.file)
     if file is None:
@@ -258,6 +258,8 @@ def complete(tx: Tx, claim: Claim, digest: str) -> dict[str, Any]:
     fields: dict[str, Any] = {"file": file.id, "digest": digest}
     if file.stored:  # by another attempt, a moment ago
         return {**fields, "seq": file.seq} if file.seq else fields
+    if (file.size, file.digest or digest) != (claim.size, digest):
+        raise Refusal("CHECKSUM")
     if tx.role(file.room, file.author) is Role.NONE:
         raise Refusal("NOT_MEMBER", room=claim.room)
     tx.complete_file(file.id, digest)

@@ -78,6 +78,25 @@ class LinesTests(Base):
                 raw.cut()
         self.assertEqual(self.differences(), [])
 
+    def test_another_file_at_the_last_moment(self) -> None:
+        """Where another file is sent under the same name while the last bytes of the first are given their place, the
+        room is told of none whose bytes are gone.
+        """
+        first, second = (ticket_in(self.dave.type("/send a.bin")) for _ in range(2))
+        raw = self.raw(first, words=f" 0 {len(DATA)} {sha(DATA)}")
+        raw.send(DATA[:1_000])
+        self.server.advance(3)
+        raw.send(DATA[1_000:2_000])
+        self.server.files.hold()
+        raw.send(DATA[2_000:])
+        while not self.server.blobs.path(1).exists():
+            self.server.files.step()
+        self.raw(second, words=f" 0 5 {sha(b'other')}")
+        self.server.files.release()
+        self.settle(None)
+        self.assertEqual(raw.read(), b"What came is not what was to come. Nothing was kept; send it again.\n")
+        self.assertEqual((self.differences(), self.server.sql("SELECT seq FROM event WHERE kind = 'file'")), ([], []))
+
     def test_get(self) -> None:
         """`/get 1` answers a line that fetches the rest, checks it and writes over nothing."""
         self.bring(name="cat 'n' dog.bin")
