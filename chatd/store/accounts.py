@@ -244,8 +244,11 @@ class AccountWrites(AccountReads, LogWrites, GroupWrites):
         return self._run("DELETE FROM login WHERE id = ? AND account = ?", login, account) > 0
 
     def drop_logins(self, account: int, but: int = 0) -> int:
-        """All devices but one are logged out, and no certificate logs in any more; how many devices were."""
+        """All devices but one are logged out, and no certificate logs in any more, nor does a ticket bring or fetch a
+        file; how many devices were.
+        """
         self._run("DELETE FROM certificate WHERE account = ?", account)
+        self._run("DELETE FROM ticket WHERE account = ?", account)
         return self._run("DELETE FROM login WHERE account = ? AND id <> ?", account, but)
 
     def count_try(self, key: str, wait: float, keep: float) -> int:

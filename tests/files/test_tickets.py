@@ -137,6 +137,17 @@ class TicketTests(Base):
         for part in ({"start": 5, "end": 4}, {"start": "x"}):
             self.assertEqual(self.bob.code(do="download", file=1, **part), "BAD_USAGE")
 
+    def test_logged_out(self) -> None:
+        """With all sessions of an account its tickets end, too."""
+        fetched = self.bring()["ok"]["file"]
+        tickets = [
+            self.begin(name="b.bin")["ok"]["ticket"],
+            self.alice.call(do="download", file=fetched)["ok"]["ticket"],
+        ]
+        self.alice.call(do="logout", which="all")
+        for ticket in tickets:
+            self.assertEqual(self.raw(ticket).objects()[0]["error"]["code"], "TICKET")
+
 
 class QuotaTests(Base):
     """How much may be kept."""
