@@ -316,6 +316,8 @@ class ErasureTests(Swept):
         """Neither the words nor the name are found in the database's bytes, once what was written is written back."""
         bob = self.server.program("mortimer")
         bob.call(do="create", room="#ops")
+        self.server.program("alice")
+        bob.call(do="ban", room="#ops", user="alice", reason="xyzzy")["ok"]
         for number in range(50):
             bob.call(do="say", room="#ops", text=f"xyzzy {number} " + "xyzzy and so on " * number * 5)
         bob.call(do="delete-account", password=PASSWORD, erase=True)

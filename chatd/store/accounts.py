@@ -13,6 +13,7 @@ from chatd.model import Account, Kind, Role
 from chatd.store.base import Base
 from chatd.store.groups import GroupWrites
 from chatd.store.log import LogWrites
+from chatd.store.sqlite import overwriting
 
 
 class Credentials(NamedTuple):
@@ -184,6 +185,8 @@ class AccountWrites(AccountReads, LogWrites, GroupWrites):
             key = self._value("SELECT skeleton FROM account WHERE id = ?", account)
             self._run("UPDATE account SET skeleton = ? WHERE id = ?", _hidden(key), account)
             self._run("INSERT OR IGNORE INTO erasure (account) VALUES (?)", account)
+            with overwriting(self._connection):
+                self._run("UPDATE ban SET why = '' WHERE author = ?", account)
         self._run("DELETE FROM factor WHERE account = ?", account)
         self._run("DELETE FROM recovery WHERE account = ?", account)
         self._run("DELETE FROM marker WHERE account = ?", account)
