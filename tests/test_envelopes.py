@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from chatd.commands import keys as keeping
 from chatd.errors import Refusal
 from tests.memory import Client, instances
 from tests.sealed import Base
@@ -132,11 +131,11 @@ class InboxTests(Base):
         self.say(2)
         self.server.sql("UPDATE envelope SET at = at - ?", 29 * 86_400_000)
         self.say()
-        self.server.db.write(lambda tx: keeping.sweep(tx, 30))
+        self.server.db.write(lambda tx: tx.drop_unfetched(30, 200))
         self.server.advance(0)
         self.assertEqual(self.server.sql("SELECT count(*) FROM envelope"), [(6,)])
         self.server.sql("UPDATE envelope SET at = at - ?", 2 * 86_400_000)
-        self.server.db.write(lambda tx: keeping.sweep(tx, 30))
+        self.server.db.write(lambda tx: tx.drop_unfetched(30, 200))
         self.server.advance(0)
         self.assertEqual(self.server.sql("SELECT count(*) FROM envelope"), [(2,)])
         self.assertEqual(len(self.letters(self.back())), 1)
