@@ -108,7 +108,7 @@ class ChatFactory(Factory[ChatProtocol]):
         When a thousand come back at once, all would be ready in one turn, and whoever is in would wait for all of it.
         """
         waits = bool(protocol.pending)
-        protocol.pending += data
+        protocol.wait(data)
         if not waits:
             self._strangers(protocol.let_in)
 

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 FILE_READ: Final = 262_144
 """Bytes that are read, or wait, at a time on a file's connection."""
+MOST_PENDING: Final = 65_536
+"""Bytes of a stranger whose turn has not come, past which nothing more is read: thousands may wait at once."""
 MOST_PARTS: Final = 512
 """How many pieces one write gathers; the kernel's bound is 1024."""
 _LOOPBACK: Final = ("127.", "::1")
@@ -63,7 +65,7 @@ class ChatProtocol(Protocol):
         self._socket: socket.socket | None = None
         self._file: Transfer | None = None
         self._still_reads = False
-        self._paused = self._held = False
+        self._paused = self._held = self._waits = False
         self.bucket: Bucket | None = None
         self.pending = b""
         """What a stranger has said, and nobody has looked at yet."""
@@ -123,6 +125,18 @@ class ChatProtocol(Protocol):
         data, self.pending = self.pending, b""
         if data:
             self.session.intake.receive(data)
+        if self._waits:
+            self._waits = False
+            if not self._paused:
+                self.resume_reading()
+
+    def wait(self, data: bytes) -> None:
+        """This is to be looked at when it is their turn."""
+        self.pending += data
+        if len(self.pending) > MOST_PENDING and not self._waits:
+            transport: Any = self.transport
+            self._waits = True
+            transport.pauseProducing()
 
     def readConnectionLost(self) -> None:
         """The client sends no more, and may still read."""
@@ -244,7 +258,7 @@ class ChatProtocol(Protocol):
         """Take more."""
         transport: Any = self.transport
         self._paused = False
-        if not transport.disconnecting and not self._held:
+        if not (transport.disconnecting or self._held or self._waits):
             transport.resumeProducing()
 
     def rest(self, seconds: float) -> None:

@@ -150,6 +150,20 @@ class PlaceTests(Base):
             server.advance(0)
         self.assertEqual([client.objects()[0]["re"] for client in crowd_], list(range(50)))
 
+    def test_not_without_bound(self) -> None:
+        """Of who waits for their turn no more is kept than a little; the rest is read when it has come, and all of it
+        is heard."""
+        server = self.serve()
+        for stranger in [server.connect() for _ in range(50)]:
+            stranger.protocol.dataReceived(b'{"id":1,"do":"ping"}\n')
+        client = server.connect()
+        client._unsent = b'{"id":0,"do":"ping"}\n' * 10_000 + b'{"id":1,"do":"ping"}\n'
+        client._push()
+        self.assertLessEqual(len(client.protocol.pending), 2 * 65_536)
+        for _ in range(200):
+            server.advance(0.1)
+        self.assertEqual(client.objects()[-1]["re"], 1)
+
     def test_in_order_while_logging_in(self) -> None:
         """What somebody says while they log in comes before what they say once they are in, however many come."""
         server = self.serve()
