@@ -180,10 +180,10 @@ class Sealed:
                 keys.abandon()
             await self.courier.learn(keys.account)
             return
-        with keys.book.atomic():
-            keys.book.put("unshown", "manifest", None)
         if (blob := keys.recovery_blob()) is not None:
             await self.ask({"do": "vault", "blob": encoding.text(blob)})
+        with keys.book.atomic():  # only now: who is cut off before that shows both again
+            keys.book.put("unshown", "manifest", None)
 
     async def stock(self, left: int) -> None:
         """Bring one-time keys, if few are left, and a new fallback key, if it is time."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from typing import Any
 
 from client.people import picture
 from tests.client.inmemory import ChatTestCase, Person
@@ -250,6 +251,26 @@ class RecoveryTests(Base):
         new.type("/device revoke 1")
         new.type("y")
         self.assertEqual(len([row for row in self.told(new, "/devices") if "since" in row]), 1)
+
+    def test_cut_off_while_registering(self) -> None:
+        """The code that was shown opens what the server keeps, also where the connection ended before it had it."""
+        erin = Person(self, "erin")
+        cable = erin.cables[-1]
+
+        def cut(line: dict[str, Any]) -> list[dict[str, Any]]:
+            if {"manifest", "hash"} <= (line.get("ok") or {}).keys():
+                self.server.reactor.callLater(0, cable.cut)
+            return [line]
+
+        cable.lie = cut
+        erin.register()
+        self.wait(31)
+        code = self.find(erin, RECOVERY)
+        erin.kill()
+        new = self.another("erin", "new")
+        new.type("/recover")
+        new.type(code)
+        self.assertIn("Your keys are back. Devices that you have lost: /devices", new.seen)
 
     def test_not_in_a_line(self) -> None:
         """The code is not typed in a command, and never shown or remembered."""
