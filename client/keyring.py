@@ -7,6 +7,7 @@ decided in crypto/identity.py, kept here, and told to the person where it is new
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from client.crypto import encoding, identity, people, prekeys
@@ -88,13 +89,23 @@ class Keyring:
         if key.public != before.ak:
             raise Forged("another account key")
         for raw, verified in content["pins"].values():
-            known = identity.read(encoding.data(raw))
-            if self.person(known.account) is None:
-                self._put(Person(known, verified))
+            self._remember(identity.read(encoding.data(raw)), verified=verified)
         self._become_primary(key, recovery)
         manifest = key.with_device(before, identity.entry(self.own, self.account, key.public, now), now)
         self._put(Person(manifest))
         return manifest
+
+    def _remember(self, known: Manifest, *, verified: bool) -> None:
+        """What was believed of somebody on a lost device stands before what the server has shown to this one."""
+        person = self.person(known.account)
+        if person is None:
+            self._put(Person(known, verified))
+        elif person.offered is not None and person.offered.ak == known.ak:
+            self._put(Person(person.offered, verified))
+        elif person.under(known.ak) is None:
+            self._put(Person(known, verified, person.newest))
+        elif verified and person.manifest.ak == known.ak:
+            self._put(replace(person, verified=True))
 
     def _become_primary(self, key: AccountKey, recovery: bytes) -> None:
         self.book.put(*MINE, {"seed": encoding.text(key.seed), "recovery": encoding.text(recovery)})

@@ -9,7 +9,7 @@ from client.answers import Refused
 from client.courier import Note, Unsent
 from client.crypto import encoding, identity, message, people
 from client.crypto.encoding import Forged, Malformed, pack, unpack
-from client.crypto.identity import Change, News, Trust
+from client.crypto.identity import AccountKey, Change, News, Trust
 from client.crypto.roomlog import Unjustified, step
 from client.sealing import Warn
 from tests.client.crypto.world import Party, run, settle, trio
@@ -175,6 +175,26 @@ class PeopleTests(SynchronousTestCase):
             new.keys.book.put("direct", str(room), 2)
         settle(new)
         self.assertEqual(new.texts[-1:], ["to both"])
+
+    def test_recovery_behind_a_lie(self) -> None:
+        """What the blob says of somebody stands before another key, shown to the new device before it was opened."""
+        with self.alice.store.atomic():
+            run(self.alice.courier.meet([2]))
+            self.alice.keys.verify(2, self.alice.keys.safety(2) or "")
+        blob = self.alice.keys.recovery_blob()
+        assert blob is not None
+        for lied in (True, False):
+            new = Party(self.server, 1, "alice", first=False)
+            key, honest = AccountKey(), self.server.manifests[2][:]
+            if lied:
+                entry = identity.entry(self.carol.keys.own, 2, key.public, self.server.now)
+                self.server.manifests[2] = [key.sign(2, None, [entry], self.server.now).raw]
+            run(new.courier.meet([2]))
+            self.server.manifests[2] = honest
+            before = identity.read(self.server.manifests[1][-1])
+            with new.store.atomic():
+                new.publish(new.keys.recover(self.alice.code, blob, before, self.server.now))
+            self.assertIs(new.keys.trust(2), Trust.CHANGED if lied else Trust.VERIFIED)
 
     def test_linking(self) -> None:
         """A new device shows a code; only with that very code does the primary one sign it."""
