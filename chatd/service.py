@@ -378,8 +378,10 @@ class ChatService(Service):
 def _shown(path: Path) -> str:
     """A path as short as it can be said from here."""
     try:
-        inside = path.absolute().relative_to(Path.cwd())
+        inside = path.absolute().relative_to(here := Path.cwd())
     except ValueError:
+        return str(path)
+    if here == here.parent:  # a service stands at the root of everything
         return str(path)
     return f"./{inside}" if path.name != "chat" else str(inside)
 

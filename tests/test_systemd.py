@@ -9,10 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from chatd.systemd import FIRST, inherited, notify, watched_seconds
 from tests.live import ROOT, TWISTD, JsonClient, LiveTestCase, Program, free_ports, needs, new_mid
+from tests.manager import Manager, NoManager
 
 UNITS = ROOT / "etc" / "systemd"
 
@@ -217,3 +218,100 @@ class ActivationTests(LiveTestCase):
         await self.hears("READY=1")
         served.term()
         self.assertEqual(await served.end(), 0)
+
+
+class ManagerTests(LiveTestCase):
+    """The units as they are shipped, under a systemd of the test's own (tests/manager.py)."""
+
+    async def boot(self) -> None:
+        """Start it; the test is skipped where that cannot be, and says why."""
+        try:
+            self.manager = Manager(self.folder / "manager")
+            self.addCleanup(self.manager.close)
+            await self.eventually(self.manager.pid, "its first process")
+        except NoManager as error:
+            raise SkipTest(f"no systemd of our own here: {error}") from None
+
+        async def runs() -> bool:
+            try:
+                program = self.run_program(*self.manager.argv("systemctl", "is-system-running"))
+            except NoManager as error:
+                raise SkipTest(f"no systemd of our own here: {error}") from None
+            await program.end()
+            return "running" in program.lines
+
+        await self.eventually(runs, "systemd")
+
+    async def types(self, command: str) -> list[str]:
+        """Root types this where systemd runs; what it says."""
+        program = self.run_program(*self.manager.argv("/bin/sh", "-c", f"cd /opt/chatd/src; {command}"))
+        self.assertEqual((await program.end(), command), (0, command), program.told())
+        return program.lines
+
+    async def shown(self, name: str) -> str:
+        """What systemd says of the service."""
+        return (await self.types(f"systemctl show -p {name} --value chatd@1"))[0]
+
+    async def person(self, port: int, name: str, source: str = "127.0.0.1") -> JsonClient:
+        """Somebody who comes through the proxy, by the socket that systemd holds."""
+        client = await self.through(port, source)
+        await client.register(name)
+        return client
+
+    async def through(self, port: int, source: str = "127.0.0.1") -> JsonClient:
+        """A connection as HAProxy makes it."""
+        client = await self.client(port)
+        client.send(f"PROXY TCP4 {source} 127.0.0.1 1000 {port}\r")
+        return client
+
+    async def test_the_life_of_a_service(self) -> None:
+        """It is installed as docs/operations.md says and serves once systemctl comes back, with no rights. Who connects
+        while it is restarted waits; it is reloaded; killed, it is started again; a backup is made; it is stopped.
+        """
+        await self.boot()
+        port = free_ports()
+        text = (ROOT / "docs" / "operations.md").read_text("utf-8")
+        for command in text.partition("as root:\n\n")[2].partition("\n\n")[0].splitlines():
+            if "systemctl" not in command:
+                await self.types(command)
+        await self.types(
+            "mkdir -p /etc/systemd/system/chatd@.socket.d && printf '[Socket]\\nListenStream=\\nListenStream="
+            f"127.0.0.1:{port}\\n' > /etc/systemd/system/chatd@.socket.d/port.conf && systemctl daemon-reload"
+        )
+        await self.types("systemctl enable --now chatd@1.socket chatd@1.service")
+        self.assertEqual(await self.shown("StatusText"), f"chatd ready on 127.0.0.1:{port}   data /var/lib/chatd")
+        process = await self.shown("MainPID")
+        status = await self.types(f"cat /proc/{process}/status")
+        for line in ("NoNewPrivs:\t1", "Seccomp:\t2", "CapBnd:\t0000000000000000"):
+            self.assertIn(line, status)
+        self.assertEqual((await self.types(f"stat -c '%U %a' /proc/{process} /var/lib/chatd"))[1], "chatd 700")
+
+        alice = await self.person(port, "alice")
+        await alice.call("create", room="#ops")
+        restart = self.run_program(*self.manager.argv("systemctl", "restart", "chatd@1"))
+        await alice.end()
+        back = await self.through(port)
+        await back.resume_from(alice)
+        self.assertEqual(await restart.end(), 0)
+        self.assertNotEqual(await self.shown("MainPID"), process)
+        await self.types("systemctl reload chatd@1")
+        log = "/var/lib/chatd/log/chatd-1.log"
+
+        async def reloaded() -> bool:
+            return any("config.reload" in line for line in await self.types(f"cat {log}"))
+
+        await self.eventually(reloaded, "it to read its configuration again")
+        await self.types("systemctl kill -s KILL --kill-who=main chatd@1")
+        await back.end()
+        again = await self.through(port)
+        await again.resume_from(back)
+        self.assertEqual(await self.shown("NRestarts"), "1")
+
+        await self.types("install -d -m 700 -o chatd -g chatd /var/backups/chatd")
+        await self.types("systemctl start chatd-backup.service")
+        self.assertEqual(len(await self.types("ls /var/backups/chatd/*.tar.gz")), 1)
+        status = await self.types("runuser -u chatd -- /opt/chatd/bin/chatctl --data /var/lib/chatd status")
+        self.assertRegex(status[0], "^Running: 1 node")
+        await self.types("systemctl stop chatd.target")
+        self.assertEqual([await self.shown(name) for name in ("ActiveState", "ExecMainStatus")], ["inactive", "0"])
+        await again.end()
