@@ -128,7 +128,7 @@ class Identity:
     # -- as what ------------------------------------------------------------------------------------------------------
 
     def become_operator(self) -> None:
-        """Whoever is here may do what operators may."""
+        """As long as this connection lasts, whoever is here may do what operators may."""
         self._operator = True
         self._me = None
 
