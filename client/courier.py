@@ -18,7 +18,7 @@ from client.crypto.encoding import NOTHING
 from client.crypto.identity import Alarm, News
 from client.crypto.message import End
 from client.crypto.roomlog import Log
-from client.sealing import Behind, Came, Opened, Sealing, Unknown, Warn
+from client.sealing import KEPT_MS, Behind, Came, Opened, Sealing, Unknown, Warn
 
 T = TypeVar("T")
 Ask = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
@@ -27,6 +27,8 @@ Tell = Callable[[Any], None]
 """Somebody is told: a `News` about keys, or a `Note`."""
 ROUNDS: Final = 20
 """How often a view that was stale is looked at anew: as many as there are who change the room at the same time."""
+WELCOMES_MOST: Final = 100
+"""How many words of who lets me in wait for the log of a group that I have not seen yet."""
 PEERS_MOST: Final = 1_000
 """How many people's devices are looked at, whether one is owed a heartbeat."""
 
@@ -142,7 +144,15 @@ class Courier:
         """These are the next entries of a group's log: what is wrong with them."""
         if self.keys.book.get("direct", str(room)) is not None:
             return Warn.FORK  # a conversation of two has no log
-        return await self.settle(lambda last: self.sealing.learn_log(room, proofs, self.now(), last_try=last))
+        warn = await self.settle(lambda last: self.sealing.learn_log(room, proofs, self.now(), last_try=last))
+        if (log := self.sealing.log(room, self.now())) is not None:
+            origin = encoding.text(log.room)
+            if (waiting := self.keys.book.get("welcome", origin)) is not None:
+                with self.keys.book.atomic():
+                    self.keys.book.put("welcome", origin, None)
+                for fields in waiting.values():
+                    await self._welcomed(fields)
+        return warn
 
     async def settle(self, do: Callable[[bool], T]) -> T:
         """Do it, after whatever it lacks was fetched. It is given whether this is the last try."""
@@ -371,11 +381,19 @@ class Courier:
                 await self.ask({"do": "post", **post})
 
     async def _welcomed(self, fields: Mapping[str, Any]) -> None:
-        number = self.keys.book.get("origin", str(fields.get("room")))
+        """Whoever let me in says where the log stood. Where none of that log has been seen yet, it waits for it."""
+        book, room = self.keys.book, str(fields.get("room"))
+        number = book.get("origin", room)
         if number is not None:
             warn = await self.settle(lambda last: self.sealing.welcomed(number, fields, self.now(), last_try=last))
             if warn is not None:
                 self.tell(Note(warn, number))
+            return
+        kept = book.get("welcome", room) or {}
+        if len(kept) < WELCOMES_MOST:
+            told = {str(fields["by"].account): {name: fields.get(name) for name in ("room", "seq", "head")}}
+            with book.atomic():
+                book.put("welcome", room, kept | told, self.now() + KEPT_MS)
 
     async def event(
         self, line: Mapping[str, Any], *, late: bool = False, keep: Callable[[Opened], None] = lambda _: None

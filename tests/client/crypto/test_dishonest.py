@@ -302,6 +302,23 @@ class LieTests(SynchronousTestCase):
         self.assertIs(self.mallory.sealing.welcomed(room, wrong, self.server.now), Warn.FORK)
         self.assertEqual(self.server.rooms[room]["log"][-1], added)
 
+    def test_a_newcomer_who_was_away(self) -> None:
+        """A welcome that comes before anything of the log waits for it, and is held against it then."""
+        room = self.group()
+        for head, warned in ((None, False), (encoding.text(NOTHING), True)):
+            away = Party(self.server, 10 + warned, f"away{warned}")
+            run(self.alice.courier.meet([away.account]))
+            self.alice.change(room, "add", away.account)
+            shown = run(self.alice.courier.room(room, fresh=True))
+            assert shown.log is not None
+            end = next(end for end in shown.ends if end.account == away.account)
+            about = {"room": encoding.text(shown.id), "seq": shown.log.seq}
+            head = head or encoding.text(shown.log.head)
+            run(self.alice.courier.word(end, "welcome", {**about, "head": head}))
+            away.queue.sort(key=lambda line: line["ev"] != "envelope")
+            settle(away)
+            self.assertEqual(Note(Warn.FORK, room) in away.told, warned)
+
     def test_a_group_called_a_conversation(self) -> None:
         """What is for a group does not go to whom the server calls the other one of a conversation of two."""
         room = self.group()
