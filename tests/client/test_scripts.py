@@ -48,7 +48,8 @@ class ScriptTests(ClientTestCase):
         await alice.event("say", text="psst")
         owner = await self.script("printf '/history\\n' | chat --profile bot")
         said = [line[20:] for line in owner[1] if re.match(r"\d{4}-", line)]
-        self.assertEqual(said, ["bot: deployed *1.2*", "bot: once", "bot: two", "bot | lines"])
+        file = "bot: message.txt 5.0 kB (file 1: /get 1)"
+        self.assertEqual(said, ["bot: deployed *1.2*", "bot: once", "bot: two", "bot | lines", file])
 
     async def test_queued(self) -> None:
         """3 without a server; the line goes out the next time the profile is used, and once."""
