@@ -313,5 +313,10 @@ class ManagerTests(LiveTestCase):
         status = await self.types("runuser -u chatd -- /opt/chatd/bin/chatctl --data /var/lib/chatd status")
         self.assertRegex(status[0], "^Running: 1 node")
         await self.types("systemctl stop chatd.target")
-        self.assertEqual([await self.shown(name) for name in ("ActiveState", "ExecMainStatus")], ["inactive", "0"])
+
+        async def stopped() -> bool:
+            return await self.shown("ActiveState") == "inactive"
+
+        await self.eventually(stopped, "it to stop with its target")
+        self.assertEqual(await self.shown("ExecMainStatus"), "0")
         await again.end()
