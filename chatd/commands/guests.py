@@ -6,6 +6,7 @@ and the name is free again.
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING, Any, Final
 
 from chatd import names
@@ -25,8 +26,8 @@ GUEST_MS: Final = 15_000
 """How long after coming a guest may not be said to be connected."""
 
 
-@command("/guest <name>", needs=Needs.NOTHING, topic="", after=arrival, optional=("client",))
-def guest(tx: Tx, me: Me, name: str | int, client: str = "", **_: Any) -> Reply:
+@command("/guest <name>", needs=Needs.NOTHING, topic="", after=arrival, optional=("client", "password"))
+def guest(tx: Tx, me: Me, name: str | int, client: str = "", password: str | int = "", **_: Any) -> Reply | Refusal:
     """Come in without an account, under a name that is yours until you go (programs; where the server allows it)."""
     if me.account:
         raise Refusal("LOGGED_IN", name=me.name)
@@ -35,6 +36,10 @@ def guest(tx: Tx, me: Me, name: str | int, client: str = "", **_: Any) -> Reply:
     count, until = tx.tries(f"guest:{network(me.address)}")
     if count >= me.settings.limits.guests_per_hour and not is_exempt(me):
         raise Refusal("THROTTLED", wait=seconds(until - tx.now))
+    wanted = me.settings.door_password
+    if wanted and not secrets.compare_digest(str(password).encode("utf-8", "replace"), wanted.encode()):
+        tx.count_try(f"guest:{network(me.address)}", HOUR, 0.0)
+        return Refusal("NOT_LOGGED_IN")
     folded, key = free_name(tx, str(name))
     tx.count_try(f"guest:{network(me.address)}", HOUR, 0.0)
     account = tx.add_account(folded, key, None, "guest")

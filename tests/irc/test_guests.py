@@ -8,7 +8,7 @@ from chatd.command import Settings
 from chatd.commands.guests import sweep
 from chatd.model import Door
 from tests.irc.talk import Irc, IrcTestCase, serve
-from tests.memory import PASSWORD, Server, instances
+from tests.memory import ABROAD, DOOR, PASSWORD, Server, instances
 
 
 class GuestTests(IrcTestCase):
@@ -133,3 +133,16 @@ class GuestTests(IrcTestCase):
             found = client.say(*([first] if first else []), "NICK dora", "USER d 0 * :d")
             self.assertEqual(found[0].split()[1], number, first)
             self.assertEqual(client.client.closed, number == "464")
+
+    def test_a_server_password_in_every_dialect(self) -> None:
+        """Whoever does not come as IRC clients do brings it, too; who guesses has as many guesses as an address has
+        guests.
+        """
+        server = serve(Path(self.mktemp()), guests=True, door_password="sesame", limits={"guests_per_hour": 3})
+        self.addCleanup(server.stop)
+        for password in ("", "wrong", "sesame"):
+            client = server.connect(ABROAD)
+            code = client.code(do="guest", name="dora", password=password)
+            self.assertEqual(code, "ok" if password == "sesame" else "NOT_LOGGED_IN")
+        self.assertEqual(server.connect().type("/guest emil")[-2:], ["Log in first: /login or /register.", DOOR])
+        self.assertEqual(server.connect(ABROAD).code(do="guest", name="fred", password="sesame"), "THROTTLED")

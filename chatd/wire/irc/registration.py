@@ -139,7 +139,7 @@ def _registered(irc: Irc, asked: Asked) -> list[Call]:
         irc.wants.append(Call("quit", {}, ref=irc.silent()))
         return []
     elif settings.guests:
-        call = Call("guest", {"name": irc.nick, **client})
+        call = Call("guest", {"name": irc.nick, "password": irc.password or "", **client})
     else:
         if irc.has("standard-replies"):
             asked.put(irc.line(f"FAIL * ACCOUNT_REQUIRED_TO_CONNECT :{texts.REFUSALS['NOT_LOGGED_IN']}"))
