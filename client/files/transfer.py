@@ -74,6 +74,8 @@ class Transfer:
         self.host = host
         self.file = file
         self.done = 0
+        self.sure = -1 if up else 0
+        """So many bytes are there: of what is sent, as many as the server has said; -1: it has said nothing yet."""
         self.waits = False
         self.stopped = False
         """Somebody wants it no more."""
@@ -94,7 +96,14 @@ class Transfer:
         self.done = done
         self.waits = False
         self._meter.reach(done, self.host.now())
+        if not self.up:
+            self.sure = done
         self.host.changed()
+
+    def began(self, start: int) -> None:
+        """The server has so much of it."""
+        self.sure = start
+        self.reach(start)
 
     def rate(self, now: float) -> float:
         """Bytes a second, of late."""
@@ -118,7 +127,8 @@ async def upload(transfer: Transfer, source: Source, call: Mapping[str, Any]) ->
         transfer.file = answer.get("file", transfer.file)
         if "ticket" not in answer:
             return answer
-        return await _through(host, Sending(answer["ticket"], host.later, source, transfer.reach, host.in_thread))
+        wire = Sending(answer["ticket"], host.later, source, transfer.began, transfer.reach, host.in_thread)
+        return await _through(host, wire)
 
     return await _again_and_again(transfer, attempt)
 
@@ -155,14 +165,14 @@ async def _again_and_again(
 ) -> dict[str, Any]:
     host, tries, refused = transfer.host, 0, 0
     while True:
-        before = transfer.done
+        before = transfer.sure
         wait = 0.0
         try:
             result = await attempt()
             if result is not None:
                 return result
         except Refused as error:
-            refused = refused + 1 if transfer.done == before else 0
+            refused = refused + 1 if transfer.sure <= before else 0
             if error.code not in PASSING or refused >= ENOUGH:
                 raise
             wait = float(error.error.get("with", {}).get("wait") or PASSING[error.code])
@@ -172,7 +182,7 @@ async def _again_and_again(
             await host.connected()
         except (Cut, ConnectError, ConnectionClosed, DNSLookupError):
             pass
-        tries = 0 if transfer.done > before else tries + 1
+        tries = 0 if transfer.sure > before else tries + 1
         wait = max(wait, min(MOST, FIRST * 2**tries) if tries else 0.0)
         transfer.waits = True
         host.changed()

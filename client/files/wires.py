@@ -134,18 +134,20 @@ class Raw(Protocol, ABC):
 
 @implementer(IPullProducer)
 class Sending(Raw):
-    """An upload. `reached` is told how far it is."""
+    """An upload. `began` is told how much the server has, `reached` how far it is."""
 
     def __init__(
         self,
         ticket: str,
         later: Callable[[float, Callable[[], None]], Any],
         source: Source,
+        began: Callable[[int], object],
         reached: Callable[[int], object],
         in_thread: Callable[..., Deferred[Any]],
     ) -> None:
         super().__init__(ticket, later)
         self._source = source
+        self._began = began
         self._reached = reached
         self._in_thread = in_thread
         self._at: int | None = None
@@ -155,7 +157,7 @@ class Sending(Raw):
             self.finish(fields)
             return
         self._at = start = min(fields["start"], self._source.size)
-        self._reached(start)
+        self._began(start)
         if self._source.behind(start):
             self._in_thread(self._source.catch_up, start).addCallbacks(lambda _: self._produce(), self._broken)
         else:

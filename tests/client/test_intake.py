@@ -1,16 +1,19 @@
-"""What comes of a file is worked on in order, beside the connection, and never piles up."""
+"""What comes of a file is worked on in order, beside the connection, and never piles up; and what a cut costs."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from client.files.intake import MOST, Intake
 from client.files.pieces import Broken, Pieces
+from client.files.source import Source
+from client.files.transfer import Transfer, upload
 from client.files.wires import Cut, Receiving
 
 
@@ -172,3 +175,80 @@ class IntakeTests(SynchronousTestCase):
             self.threads.work()
         self.successResultOf(stopped)
         self.assertEqual((len(self.kept), len(self.opened)), (1_000, 1_000))
+
+
+class Flapping(Transport):
+    """A connection that takes one piece of the file, and is cut."""
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """It is ready for the first piece."""
+        producer.resumeProducing()
+        producer.connectionLost()
+
+
+class Host:
+    """A chat whose uploads are cut again and again. `starts`: what the server says that it has, each time."""
+
+    def __init__(self, size: int, starts: list[int]) -> None:
+        self.size = size
+        self.starts = starts
+        self.waited: list[float] = []
+
+    def call(self, fields: Mapping[str, Any]) -> Deferred[dict[str, Any]]:
+        """The server gives tickets, until there is nothing more to be tried."""
+        return succeed({"file": 1, "ticket": "0" * 32} if self.starts else {"file": 1, "seq": 7})
+
+    def open(self, wire: Callable[[], Any]) -> Deferred[Any]:
+        """It connects."""
+        made = wire()
+        made.makeConnection(Flapping())
+        made.dataReceived(b'{"ok":{"start":%d,"size":%d}}\n' % (self.starts.pop(0), self.size))
+        return succeed(made)
+
+    def connected(self) -> Deferred[None]:
+        """It is."""
+        return succeed(None)
+
+    def later(self, seconds: float, do: Callable[[], None]) -> Any:
+        """Waits are noted, and over."""
+        if seconds < 30:
+            self.waited.append(seconds)
+            do()
+
+    def in_thread(self, do: Callable[..., Any], *args: object) -> Deferred[Any]:
+        """At once."""
+        return succeed(do(*args))
+
+    def now(self) -> float:
+        """The time."""
+        return 0.0
+
+    def changed(self) -> None:
+        """Nobody looks."""
+
+
+class CutTests(SynchronousTestCase):
+    """client/files/transfer.py, an upload."""
+
+    def waited(self, starts: list[int]) -> list[float]:
+        """How long is waited after each cut."""
+        path = Path(self.mktemp())
+        path.write_bytes(bytes(1_000_000))
+        source = Source(path, digest="0" * 64)
+        self.addCleanup(source.close)
+        host = Host(source.size, starts)
+        transfer = Transfer("key", "x", source.size, True, host)
+        self.successResultOf(Deferred.fromCoroutine(upload(transfer, source, {"do": "upload"})))
+        return host.waited
+
+    def test_every_cut_brings_some(self) -> None:
+        """While the server has more each time it goes on at once, also where it has less than had been handed over."""
+        starts = list(range(0, 20_000, 1_000))
+        self.assertEqual(self.waited(starts), [0.0] * 20)
+
+    def test_nothing_arrives(self) -> None:
+        """Where it has nothing more than the time before, each wait is longer; what arrives makes them short again."""
+        starts = [0] * 6 + [1_000]
+        waited = self.waited(starts)
+        self.assertEqual(waited[:5], [0.0, 0.5, 1.0, 2.0, 4.0])
+        self.assertEqual(waited[-1], 0.0)
