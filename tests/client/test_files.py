@@ -21,7 +21,7 @@ from client.crypto import stream
 from tests.chaos.nodes import node_pids
 from tests.client.live import ClientTestCase, write
 from tests.client.relay import Relay
-from tests.live import CONFIG, JsonClient, free_ports, needs, new_mid
+from tests.live import CONFIG, PASSWORD, JsonClient, free_ports, needs, new_mid
 
 
 def put(port: int, ticket: str, body: bytes) -> bytes:
@@ -41,9 +41,8 @@ class FilesTestCase(ClientTestCase):
 
     async def with_open_room(self, name: str, port: int) -> None:
         """A profile of this name, whose #ops the server can read, and anybody may enter."""
-        await self.registered(name, port)
-        lines = "printf '%s\\n' '/create --open #ops' -1 '/door open'"
-        code, printed = await self.script(f"{lines} | chat --profile {name} --plain")
+        lines = f"r {name} {PASSWORD} {PASSWORD} '' '/create --open #ops' -1 '/door open'"
+        code, printed = await self.script(f"printf '%s\\n' {lines} | chat --profile {name} --plain 127.0.0.1 {port}")
         self.assertEqual(code, 0, printed)
 
     def relay(self, to: int, after: Iterable[int] = ()) -> Relay:
@@ -247,19 +246,22 @@ class SealedTests(FilesTestCase):
 
     async def pair(self, port: int) -> None:
         """bob and alice, who can write to each other sealed."""
-        for number, name in enumerate(("bob", "alice"), 1):
-            await self.registered(name, port)
-            program = self.chat("--plain", "--profile", name)
+        programs = []
+        for name in ("bob", "alice"):
+            programs.append(self.chat("--plain", "--profile", name, "127.0.0.1", str(port)))
+            write(programs[-1], f"r\n{name}\n{PASSWORD}\n{PASSWORD}\n\n")
 
-            def stocked(devices: int = number) -> bool:
-                """Whether so many devices have brought one-time keys."""
-                with closing(sqlite3.connect(self.data / "chatd.sqlite")) as database:
-                    found = database.execute("SELECT count(DISTINCT device) FROM prekey").fetchone()[0]
-                return bool(found == devices)
+        def stocked() -> bool:
+            """Whether both devices have brought one-time keys."""
+            with closing(sqlite3.connect(self.data / "chatd.sqlite")) as database:
+                found = database.execute("SELECT count(DISTINCT device) FROM prekey").fetchone()[0]
+            return bool(found == len(programs))
 
-            await self.eventually(stocked, f"the keys of {name}")
+        await self.eventually(stocked, "the keys of both")
+        for program in programs:
             write(program, "/quit\n")
-            await program.end()
+        for program in programs:
+            self.assertEqual(await program.end(), 0, program.told())
 
     async def test_there_and_back(self) -> None:
         """Through cuts it arrives whole; neither its name, nor its caption, nor a line of it stands on the server or
