@@ -62,6 +62,19 @@ class FactorTests(Base):
         self.assertEqual(bob.type("/totp on"), ["A second factor is on already.", "/totp off"])
         self.assertEqual(bob.type("/totp maybe"), ["Usage: /totp [on|off|codes]"])
 
+    def test_begun_under_another_password(self) -> None:
+        """A secret that was shown to whoever knew the password before is not the one that is switched on after it has
+        changed.
+        """
+        client = self.server.program("bob")
+        begun = client.call(do="totp", state="on", password=PASSWORD)["error"]["with"]["uri"]
+        client.call(do="password", old=PASSWORD, new="Another5horse")["ok"]
+        again = client.call(do="totp", state="on", password="Another5horse")["error"]["with"]["uri"]
+        self.assertNotEqual(begun, again)
+        answer = client.call(do="totp", state="on", password="Another5horse", code=self.code(begun))
+        self.assertEqual(answer["error"]["code"], "BAD_CODE")
+        client.call(do="totp", state="on", password="Another5horse", code=self.code(again))["ok"]
+
     def test_at_the_door(self) -> None:
         """The code is asked for once the password was right, and again when it is wrong; a wrong password asks for
         none."""

@@ -156,8 +156,11 @@ class AccountWrites(AccountReads, LogWrites, GroupWrites):
         return Account(account, name)
 
     def set_password(self, account: int, password: bytes) -> None:
-        """Another password hash."""
+        """Another password hash. A second factor that was begun under the one before, and is not on, is forgotten: who
+        had that password has seen its secret.
+        """
         self._run("UPDATE account SET password = ? WHERE id = ?", password, account)
+        self._run("DELETE FROM factor WHERE account = ? AND used IS NULL", account)
 
     def set_away(self, account: int, text: str | None) -> None:
         """What this account says about being away."""
