@@ -39,11 +39,14 @@ class Arrival:
         """Somebody is in: whoever was here before is forgotten, if it was another."""
         chat = self.chat
         me = [fields["name"], fields["account"]]
-        if chat.store.get("me") not in (None, me) or fields["seq"] < chat.view.cursor:
+        known = chat.store.get("me")
+        if known is not None and known[1] != me[1]:
             chat.store.forget_events()
             chat.view.leave()
             chat.view.cursor = fields["seq"]
             chat.transcript.forget()
+        elif fields["seq"] < chat.view.cursor:
+            chat.view.cursor = fields["seq"]  # it has less than we heard; what is here stays
         chat.trusted(fields["token"])
         chat.view.arrived(fields)
         if lost := fields.get("lost"):

@@ -176,7 +176,7 @@ class Chat:
             self._link.start()
 
     def distrust(self, why: str = sentences.PIN) -> None:
-        """The server showed a certificate that is not good: nothing is sent, nothing tried again."""
+        """The server is not the one it was, or not good: nothing is sent, nothing tried again."""
 
         def tell() -> None:
             self.link.stop()
@@ -307,7 +307,10 @@ class Chat:
             self.commands.__init__(fields["commands"])  # type: ignore[misc]
             self.store.put(commands=fields["commands"])
         self.default_door = fields.get("default_door", self.default_door)
-        if inside:
+        known = self.store.get("me") or [None, fields.get("account")]
+        if inside and fields["account"] != known[1]:
+            self.distrust(sentences.SOMEBODY)
+        elif inside:
             self.talk.resumed()
             self.arrival.arrived(fields)
             self.sealed.enter(fields)

@@ -714,6 +714,38 @@ class LieTests(ChatTestCase):
         self.reconnect(hidden)
         self.assertNotIn("SECRET", self.bob.cables[-1].said)
 
+    def test_what_is_here_stays(self) -> None:
+        """What was opened here is neither forgotten because the server says that it has nothing, nor because it calls
+        the person another name.
+        """
+
+        def empty(line: Line) -> list[Line]:
+            ok = line.get("ok") or {}
+            if "rooms" in ok:
+                ok |= {"seq": 0, "name": "bobby"}
+            return [line]
+
+        self.reconnect(empty, killed=True)
+        self.assertIn("alice: before", self.bob.said())
+        self.reconnect(lambda line: [line], killed=True)
+        self.assertEqual([row[:14] for row in self.bob.said()].count("alice: before"), 1)
+        self.heals()
+
+    def test_taken_for_somebody_else(self) -> None:
+        """Whose token it was, that person it is: nothing is said to a server that takes one for somebody else."""
+
+        def other(line: Line) -> list[Line]:
+            ok = line.get("ok") or {}
+            if "rooms" in ok:
+                ok |= {"account": 99, "rooms": []}
+            return [line]
+
+        self.reconnect(other)
+        self.assertIn("The server takes you for somebody else than before. Not connecting.", self.bob.seen)
+        self.assertFalse(self.bob.cables[-1].whole)
+        self.assertEqual(self.bob.chat.talk.prompt, "#ops [e2e]> ")
+        self.assertEqual(sum("Recovery code" in row for row in self.bob.seen), 1)
+
     def test_sent_by_name(self) -> None:
         """What a script sends to a sealed group by its name does not go out in clear where the server gives the name to
         another room, or to none.
