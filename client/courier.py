@@ -18,7 +18,8 @@ from client.crypto.encoding import NOTHING
 from client.crypto.identity import Alarm, News
 from client.crypto.message import End
 from client.crypto.roomlog import Log
-from client.sealing import KEPT_MS, Behind, Came, Opened, Sealing, Unknown, Warn
+from client.healing import KEPT_MS, Wound
+from client.sealing import Behind, Came, Opened, Sealing, Unknown, Warn
 
 T = TypeVar("T")
 Ask = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
@@ -72,6 +73,7 @@ class Courier:
         self.now = now
         self.tell = tell
         self._rooms: dict[int, tuple[int, Room]] = {}
+        self._tending = False
 
     # -- what must be known -------------------------------------------------------------------------------------------
 
@@ -277,12 +279,14 @@ class Courier:
 
     async def claim(self, ends: Collection[End]) -> None:
         """Have a session with each of these devices, as far as there are keys of theirs that are good."""
-        lacking = self.keys.lacking(ends)
-        if not lacking:
-            return
-        answer = await self.ask({"do": "claim", "devices": [encoding.text(end.device.id) for end in lacking]})
+        if lacking := self.keys.lacking(ends):
+            await self._begin(lacking)
+
+    async def _begin(self, ends: Sequence[End]) -> None:
+        """Begin a session with each of these devices."""
+        answer = await self.ask({"do": "claim", "devices": [encoding.text(end.device.id) for end in ends]})
         with self.keys.book.atomic():
-            wrong = self.keys.claimed(lacking, answer["keys"])
+            wrong = self.keys.claimed(ends, answer["keys"])
         for end in wrong:
             self.tell(News(end.account, Alarm.FORGED, end.device.id))
 
@@ -331,15 +335,36 @@ class Courier:
 
     async def tend(self) -> None:
         """Heal what could not be opened, and write to devices that only ever write to this one."""
-        for wound in self.sealing.wounds(self.now()):
-            self.sealing.asked(wound, self.now())
-            answer = await self.ask({"do": "claim", "devices": [encoding.text(wound.end.device.id)]})
-            with self.keys.book.atomic():
-                wrong = self.keys.claimed([wound.end], answer["keys"])
-            for end in wrong:
-                self.tell(News(end.account, Alarm.FORGED, end.device.id))
-            await self.word(wound.end, "retry", {"room": wound.room, "mids": list(wound.mids)})
+        if self._tending:
+            return
+        self._tending = True
+        try:
+            for wound in self.sealing.healing.wounds(self.now()):
+                await self._heal(wound)
+            await self._heartbeats()
+        finally:
+            self._tending = False
 
+    async def _heal(self, wound: Wound) -> None:
+        """Ask a device for what of its could not be opened, unless it is nobody's."""
+        try:
+            if self.keys.end(wound.account, wound.device) is None:
+                await self.learn(wound.account)
+            end = self.keys.end(wound.account, wound.device)
+            if end is not None and not end.device.revoked:
+                if wound.broken:
+                    await self._begin([end])
+                await self.word(end, "retry", {"mids": list(wound.mids)})
+        except Refused:
+            self._asked(wound)
+            raise
+        self._asked(wound)
+
+    def _asked(self, wound: Wound) -> None:
+        with self.keys.book.atomic(durable=False):
+            self.sealing.healing.asked(wound, self.now())
+
+    async def _heartbeats(self) -> None:
         for account in (self.keys.book.get("people", "all") or ())[:PEERS_MOST]:
             person = self.keys.person(account)
             for device in person.manifest.live if person is not None else ():

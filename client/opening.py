@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 RESTOCK: Final = 5.0
 """Seconds after a first message until it is looked how many one-time keys are left."""
-LOST: Final = 15.0
-"""Seconds until a message is asked for whose envelope has not come."""
+LOST: Final = 16.0
+"""Seconds until it is looked whether a message's envelope has come at last."""
 ACK: Final = 1.0
 """Seconds between two words to the server about envelopes that may go."""
 OURS: Final = frozenset({"e2e", "warn", "beside"})
@@ -43,7 +43,6 @@ class Opening:
         self.sealed = chat.sealed
         self._lines: deque[Mapping[str, Any] | Callable[[], None]] = deque()
         self._working = False
-        self._closed: dict[int, bytes] = {}
         self._acked = 0
 
     def cut(self) -> None:
@@ -225,9 +224,8 @@ class Opening:
 
         await self._whose(line)
         opened = await self.sealed.courier.event(line, late=late or past, keep=keep)
-        if opened.device and not past and line["seq"] > (self.sealed.keys.book.get("bound", "seq") or 0):
-            self._closed[line["seq"]] = opened.device
-            self.chat.later("lost", LOST, self._ask_for_lost)
+        if opened.warn is Warn.WAITING:
+            self._look_later()
         self._beside(fields)
         return fields
 
@@ -253,9 +251,15 @@ class Opening:
         if came.warn is not None:
             self._warn(came.warn, line)
             self.chat.later("heal", 0.0, lambda: self.sealed.do(self.sealed.courier.tend()))
-        if came.seq is not None and (kept := self.chat.store.event(came.seq)) is not None and "warn" in kept:
+        if came.seq is not None:
+            await self._late(came.seq)
+
+    async def _late(self, seq: int) -> None:
+        """The envelope of an event that was here before has come."""
+        kept = self.chat.store.event(seq)
+        if kept is not None and "warn" in kept:
             fields = await self._judged(kept, late=True)
-            if came.seq <= self.chat.view.cursor:  # else it comes again, and is shown then
+            if seq <= self.chat.view.cursor:  # else it comes again, and is shown then
                 self.chat.hearing.late(fields)
 
     def past(self, events: list[dict[str, Any]], then: Callable[[list[dict[str, Any]]], None]) -> None:
@@ -302,16 +306,24 @@ class Opening:
             return kept or fields  # it comes by itself
         return await self._judged(fields, past=True)
 
-    def _ask_for_lost(self) -> None:
-        """Messages whose envelopes have not come by now are asked for: each sender gives what was for this device."""
-        closed, self._closed = self._closed, {}
-        for seq, device in closed.items():
-            kept = self.chat.store.event(seq)
-            if kept is not None and kept.get("warn") == "waiting" and self.sealed.ready:
-                sealing = self.sealed.courier.sealing
-                sealing.lost(kept["by_id"], device, kept["room_id"], str(kept["mid"]), self.chat.now())
-        if closed:
-            self.sealed.do(self.sealed.courier.tend())
+    def resume(self) -> None:
+        """This device is one again: once all that waited for it is here, what did not come is asked for."""
+
+        def here() -> None:
+            self.sealed.do(self._heal())
+
+        self.chat.link.call({"do": "ping", "token": ""}).addCallbacks(lambda _: self.after(here), lambda _: None)
+
+    async def _heal(self) -> None:
+        for missing, key in self.sealed.courier.sealing.healing.missing():
+            if key is None:
+                self._look_later()
+            else:
+                await self._late(missing.seq)  # this process was killed when its envelope had come
+        await self.sealed.courier.tend()
+
+    def _look_later(self) -> None:
+        self.chat.later("lost", LOST, lambda: self.sealed.do(self.sealed.courier.tend()))
 
     def _received(self) -> None:
         """Tell the server which envelopes may go: their ratchets are on disk."""
@@ -325,7 +337,7 @@ class Opening:
         from client.sealing import Warn
 
         fields = {name: value for name, value in line.items() if name not in OURS}
-        content, warn, _ = opened
+        content, warn = opened
         if warn is Warn.CHANGED:
             self.hold(line, content)
             return {**fields, "warn": warn.value}

@@ -157,7 +157,7 @@ class Sealed:
                         keys.book.put("bound", "seq", self.chat.view.cursor)
             self.ready = True
             await self.stock(int(left or 0))
-            await self.courier.tend()
+            self.chat.opening.resume()
             self._tending()
         except Refused as refused:
             self.chat.notice(refused.error.get("text", refused.code), style="class:error")

@@ -21,15 +21,11 @@ from client.crypto.message import End, Header, Plain, Sealed
 from client.crypto.ratchets import NoSession, Replayed, Undecryptable
 from client.crypto.roomlog import Log, Unjustified
 from client.crypto.thread import Place
+from client.healing import KEPT_MS, LOST_MS, Healing, Missing
 from client.keyring import Keyring, Unknown
 
-KEPT_MS: Final = 30 * 24 * 3_600_000
-"""How long what was sent can be asked for again, and an envelope waits for its event."""
-RETRY_MS: Final = 10 * 60_000
-"""At most one new session with a device in that time, because something of its could not be opened."""
 RETRIES_MOST: Final = 3
 """How often one message is encrypted again for one device."""
-MIDS_MOST: Final = 100
 OPENED: Final = "opened"
 """Stands where a message's key was, once it was used: whoever plays the message again is found out."""
 
@@ -64,8 +60,6 @@ class Opened(NamedTuple):
 
     content: Mapping[str, Any] | None = None
     warn: Warn | None = None
-    device: bytes = b""
-    """WAITING: the device whose envelope has not come."""
 
 
 class Came(NamedTuple):
@@ -78,20 +72,13 @@ class Came(NamedTuple):
     new: bool = True
 
 
-class Wound(NamedTuple):
-    """Something of a device could not be opened: a new session is due, and these messages are asked for."""
-
-    end: End
-    room: int
-    mids: tuple[str, ...]
-
-
 class Sealing:
     """The sealed rooms of one account on this device."""
 
     def __init__(self, keys: Keyring) -> None:
         self.keys = keys
         self.book = keys.book
+        self.healing = Healing(keys.book)
         self._logs: dict[int, Log] = {}
         self.book.when_undone(self._logs.clear)
 
@@ -355,7 +342,7 @@ class Sealing:
             except Replayed:
                 return Came(seq, warn=Warn.AGAIN)
             except Undecryptable:
-                return Came(seq, warn=self._wounded(end, line, now))
+                return Came(seq, warn=Warn.UNDECRYPTABLE if self.healing.broken(end, now) else None)
             try:
                 given = message.opened(plain)
                 if given is None:
@@ -380,20 +367,6 @@ class Sealing:
             self.keys.ratchets.not_counted(end.device.id)
         return Came(kind=kind, fields={**fields, "by": end})
 
-    def _wounded(self, end: End, line: Mapping[str, Any], now: int) -> Warn | None:
-        """Remember what could not be opened. Said once, until it is healed."""
-        name = f"{end.account} {encoding.text(end.device.id)}"
-        kept = self.book.get("wound", name) or {"room": line.get("room_id") or 0, "mids": [], "asked": 0, "said": False}
-        if "mid" in line or line.get("seq") is not None:
-            # Only its seq may be known yet; the event that has it names the mid.
-            kept["mids"] = [*kept["mids"], line.get("mid") or f"#{line['seq']}"][-MIDS_MOST:]
-        said, kept["said"] = kept["said"], True
-        self.book.put("wound", name, {**kept, "open": True}, now + KEPT_MS)
-        wounds = self.book.get("wounds", "all") or []
-        if name not in wounds:
-            self.book.put("wounds", "all", [*wounds, name])
-        return None if said else Warn.UNDECRYPTABLE
-
     def say(
         self, line: Mapping[str, Any], now: int, *, direct: int = 0, late: bool = False, last_try: bool = False
     ) -> Opened:
@@ -417,7 +390,9 @@ class Sealing:
             return Opened(warn=warn)
         if header.device == self.keys.own.id and by == self.keys.account:
             return self._own(str(line["mid"]), sealed, seq, now)
-        return self._open(seq, sealed, header, now, last_try=last_try)
+        log = None if direct else self.log(room, now)
+        mine = log is None or log.was_in(header.log_seq, self.keys.account)
+        return self._open(seq, sealed, header, now, mine=mine, last_try=last_try)
 
     def _in_place(self, room: int, header: Header, now: int, *, late: bool, last_try: bool) -> Warn | None:
         """Whether the sender was a member, on the chain that is known here, and not behind what was said since."""
@@ -450,7 +425,8 @@ class Sealing:
         self.stored(mid, seq, now)
         return Opened(kept["content"])
 
-    def _open(self, seq: int, sealed: Sealed, header: Header, now: int, *, last_try: bool) -> Opened:
+    def _open(self, seq: int, sealed: Sealed, header: Header, now: int, *, mine: bool, last_try: bool) -> Opened:
+        """`mine`: I was in the room when it was sent, so there is an envelope for me."""
         account = header.account
         what = f"{sealed.digest.hex()} {account}"
         where = f"{header.room.hex()} {account} {header.device.hex()}"
@@ -462,8 +438,10 @@ class Sealing:
             with self.book.atomic(durable=False):
                 self.book.put("thread", where, before.unopened(sealed.digest).kept())
                 self.book.put("waiting", what, seq, now + KEPT_MS)
-                self.book.put("mid", str(seq), str(UUID(bytes=header.mid)), now + KEPT_MS)
-            return Opened(warn=Warn.WAITING, device=header.device)
+                if mine:
+                    mid, device = str(UUID(bytes=header.mid)), encoding.text(header.device)
+                    self.healing.waits(Missing(account, device, mid, seq, what, now + LOST_MS))
+            return Opened(warn=Warn.WAITING)
         name, key, body, bind = (encoding.data(part) for part in given)
         sender = self.keys.end(account, name)
         if sender is None:
@@ -492,36 +470,6 @@ class Sealing:
         warns = {Place.GAP: Warn.GAP, Place.LATE: Warn.OUT_OF_PLACE}
         return Opened(plain.content, warns.get(place))
 
-    # -- healing ------------------------------------------------------------------------------------------------------
-
-    def wounds(self, now: int) -> list[Wound]:
-        """What is to be healed now: a new session with each of these devices, and a word asking for what was lost."""
-        found = []
-        for name in self.book.get("wounds", "all") or ():
-            kept = self.book.get("wound", name)
-            account, device = name.split(" ")
-            end = self.keys.end(int(account), encoding.data(device))
-            if kept is not None and end is not None and kept["open"] and now - kept["asked"] >= RETRY_MS:
-                mids = [self.book.get("mid", mid[1:]) if mid.startswith("#") else mid for mid in kept["mids"]]
-                found.append(Wound(end, kept["room"], tuple(mid for mid in mids if mid)))
-        return found
-
-    def lost(self, account: int, device: bytes, room: int, mid: str, now: int) -> None:
-        """A message's envelope has not come, and all that was sent before has."""
-        end = self.keys.end(account, device)
-        if end is not None:
-            with self.book.atomic(durable=False):
-                self._wounded(end, {"room_id": room, "mid": mid}, now)
-
-    def asked(self, wound: Wound, now: int) -> None:
-        """The new session is there, and the word is out."""
-        name = f"{wound.end.account} {encoding.text(wound.end.device.id)}"
-        with self.book.atomic(durable=False):
-            kept = self.book.get("wound", name)
-            still = {**kept, "open": False, "asked": now, "mids": [], "said": False}
-            self.book.put("wound", name, still, now + KEPT_MS)
-            self.book.put("wounds", "all", [other for other in self.book.get("wounds", "all") if other != name])
-
 
 def _wire(kept: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a `say`."""
@@ -532,4 +480,4 @@ def _seq(proof: bytes) -> int:
     return int.from_bytes(proof[79:87], "big")
 
 
-__all__ = ["Behind", "Came", "NoSession", "Opened", "Sealing", "Unknown", "Warn", "Wound"]
+__all__ = ["Behind", "Came", "NoSession", "Opened", "Sealing", "Unknown", "Warn"]

@@ -320,10 +320,74 @@ class LieTests(ChatTestCase):
         self.heals(gap=True)
 
     def test_41_skipped(self) -> None:
-        """More envelopes are kept back than a ratchet can skip: what comes after them is read all the same."""
+        """More envelopes are kept back than a ratchet can skip: what comes after them is read all the same, and they
+        are sent again.
+        """
         self.lie(self.without("envelope"), *(f"EVIL {number}" for number in range(45)))
         self.assertEqual(sum("(cannot be opened on this device)" in row for row in self.bob.said()), 45)
         self.heals()
+        self.wait(20)
+        self.assertEqual([row for row in self.bob.said() if "EVIL" in row], [f"alice: EVIL {n}" for n in range(45)])
+
+    def withheld(self) -> None:
+        """An envelope is never sent to bob, and those after it are acknowledged: the server has forgotten it."""
+        self.lie(self.without("envelope"), "withheld")
+        self.alice.type("after it")
+        self.wait(2)
+        device = self.bob.chat.sealed.hello()["device"]
+        kept = self.server.sql(
+            "SELECT count(*) FROM envelope e JOIN device d ON d.id = e.device WHERE d.name = ?", device
+        )
+        self.assertEqual(kept, [(0,)])
+        self.assertNotIn("alice: withheld", self.bob.said())
+
+    def comes_at_last(self, seconds: int = 20) -> None:
+        """It is read then, once."""
+        self.wait(seconds)
+        self.assertEqual(self.bob.said().count("alice: withheld"), 1, self.bob.said())
+        self.heals()
+
+    def test_withheld(self) -> None:
+        """Who sent it is asked for it, and sends it again."""
+        self.withheld()
+        self.comes_at_last()
+
+    def test_withheld_from_who_was_killed(self) -> None:
+        """It is asked for by the next process, too."""
+        self.withheld()
+        self.bob.kill()
+        self.bob.start()
+        self.comes_at_last()
+
+    def test_withheld_and_offline(self) -> None:
+        """It is asked for when there is a server again, and sent when its sender is there again."""
+        self.withheld()
+        self.alice.kill()
+        self.bob.pull()
+        self.wait(30)
+        self.bob.plug()
+        self.alice.start()
+        self.comes_at_last(1)
+
+    def test_withheld_again(self) -> None:
+        """So is the answer: it is asked for again, after longer and longer."""
+        self.withheld()
+        cable = self.bob.cables[-1]
+        cable.lie = self.without("envelope")
+        self.wait(30)
+        posts = cable.said.count('"do":"post"')
+        self.wait(120)
+        self.assertEqual((cable.said.count('"do":"post"'), posts), (1, 1))
+        cable.lie = None
+        self.comes_at_last(600)
+
+    def test_what_was_not_for_me(self) -> None:
+        """Who came later asks nobody for what was said before."""
+        dave = self.person("dave")
+        self.alice.type("/add dave")
+        dave.type("/history")
+        self.wait(80)
+        self.assertNotIn('"do":"post"', dave.cables[-1].said)
 
     def test_envelope_withheld_for_a_while(self) -> None:
         """An envelope that comes later opens its line in its place; nothing else came meanwhile."""

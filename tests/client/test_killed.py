@@ -136,7 +136,8 @@ class KilledTests(ClientTestCase):
 
     def steps(self, program: Program) -> list[str]:
         """What a process did, each kind of step once."""
-        return list(dict.fromkeys((self.folder / f"steps-{program.pid}").read_text().splitlines()))
+        path = self.folder / f"steps-{program.pid}"
+        return list(dict.fromkeys(path.read_text().splitlines())) if path.exists() else []
 
     def found(self, pattern: str, *programs: Program) -> list[str]:
         """What stands in these programs' lines."""

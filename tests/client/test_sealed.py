@@ -205,6 +205,25 @@ class LostTests(Base):
         self.alice.start()
         self.assertEqual(self.alice.said()[-3:], ["bob: before", "bob: lost", "bob: after"])
 
+    def test_killed_when_it_came_at_last(self) -> None:
+        """Killed between the envelope that was asked for and the line that it opens: the next process reads it."""
+        cable = self.alice.cables[-1]
+        cable.lie = lambda line: [] if line.get("ev") == "envelope" else [line]
+        self.bob.type("lost")
+        cable.lie = None
+
+        def die(event: object) -> None:
+            raise OSError("killed")
+
+        self.patch(self.alice.chat.store, "keep", die)
+        self.wait(20)
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+        self.assertNotIn("bob: lost", self.alice.said())
+        self.alice.kill()
+        self.alice.start()
+        self.settle()
+        self.assertEqual(self.alice.said().count("bob: lost"), 1)
+
 
 class KilledTests(Base):
     """kill -9 at every moment, on both sides: nothing lost, nothing doubled, nothing encrypted twice under one key."""

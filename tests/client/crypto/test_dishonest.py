@@ -16,8 +16,9 @@ from client.crypto import encoding, identity, message, prekeys, roomlog
 from client.crypto.encoding import NOTHING
 from client.crypto.identity import AccountKey, Alarm, Change, News
 from client.crypto.message import End
+from client.healing import RETRY_MS
 from client.outbox import new_mid
-from client.sealing import RETRY_MS, Warn
+from client.sealing import Warn
 from tests.client.crypto.world import Party, run, settle, trio
 
 

@@ -8,7 +8,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from client.crypto import encoding, prekeys, ratchets
 from client.crypto.ratchets import HEARTBEAT_MS, Undecryptable
+from client.crypto.thread import Thread
+from client.healing import LOST_MS
 from client.keyring import Keyring
+from client.sealing import Warn
 from tests.client.crypto.world import Party, run, settle, trio
 
 
@@ -180,6 +183,28 @@ class TransactionTests(SynchronousTestCase):
         self.bob.queue = waiting
         settle(self.alice, self.bob)
         self.assertEqual((self.bob.texts, self.bob.warns), (["first"], []))
+
+    def test_killed_while_asking(self) -> None:
+        """The word that asks for what did not come is out before that is noted down: it is asked for twice then, and
+        read once.
+        """
+        self.alice.say(self.room, "once")
+        self.bob.queue = [line for line in self.bob.queue if line["ev"] != "envelope"]
+        self.bob.pump()
+        self.killed_in(self.bob, "missing")
+        self.server.now += LOST_MS
+        with self.assertRaises(OSError):
+            self.bob.pump()
+        self.bob.restart()
+        self.bob.pump()
+        settle(self.alice, self.bob)
+        self.assertEqual(self.server.inbox[encoding.text(self.alice.keys.own.id)], 2)
+        self.assertEqual((self.bob.texts, self.bob.warns), (["once"], [Warn.WAITING]))
+
+    def test_what_was_seen_closed_counts_once(self) -> None:
+        """A message without its envelope explains one gap, however often the server shows it."""
+        closed = Thread(1, b"1" * 32).unopened(b"2" * 32)
+        self.assertEqual(closed.unopened(b"2" * 32), closed)
 
     def test_a_body_has_its_own_key(self) -> None:
         """Encrypted anew after STALE, a message has another key, the same mid, and the same place in its thread."""
