@@ -51,6 +51,7 @@ class Arrival:
         chat.view.arrived(fields)
         if lost := fields.get("lost"):
             chat.view.cursor = max(chat.view.cursor, lost[1])
+            chat.store.put(restored=True)
             chat.notice(sentences.RESTORED, style="class:offline")
         chat.store.put(token=fields["token"], me=me, where=chat.where)
         chat.moved()

@@ -17,6 +17,8 @@ from client.crypto.message import End
 from client.crypto.ratchets import Book, OwnDevice, Ratchets
 
 MINE: Final = "key", "own"
+KEPT: Final = 50
+"""How many of the own manifests are kept: for a server that has lost the newest."""
 
 
 class Unknown(Exception):
@@ -57,6 +59,11 @@ class Keyring:
         device = None if me is None else me.device(self.own.id)
         return device is not None and not device.revoked
 
+    @property
+    def manifests(self) -> list[str]:
+        """The newest manifests of this account that were seen here, as they were signed, the oldest first."""
+        return list(self.book.get("own", "manifests") or ())
+
     def begin(self, now: int, before: Manifest | None = None) -> tuple[Manifest, str]:
         """The first keys of an account: its manifest, to be published, and the recovery code, to be shown once.
 
@@ -76,6 +83,7 @@ class Keyring:
         self.book.put(*MINE, None)
         self.book.put("unshown", "manifest", None)
         self.book.put("person", str(self.account), None)
+        self.book.put("own", "manifests", None)
         self._people.pop(self.account, None)
 
     def recover(self, typed: str, blob: bytes, before: Manifest, now: int) -> Manifest:
@@ -167,6 +175,9 @@ class Keyring:
         self.book.put("person", str(account), person.kept())
         self._people[account] = person
         self.version += 1
+        if account == self.account:
+            newest = encoding.text(person.newest.raw)
+            self.book.put("own", "manifests", [*(raw for raw in self.manifests if raw != newest), newest][-KEPT:])
 
     def learn(self, account: int, manifests: Iterable[bytes]) -> list[News]:
         """The server has shown these manifests of an account, oldest first. A revoked device's sessions end."""

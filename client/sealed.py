@@ -143,6 +143,8 @@ class Sealed:
             if keys.person(account) is None:
                 self.chat.notice(*self.begin(account, self.chat.view.me))
             await self._publish()
+            if self.chat.store.get("restored"):
+                await self._give_back()
             self.unlinked = not keys.listed
             if self.unlinked:
                 await self.chat.people.ask_to_be_linked()
@@ -184,6 +186,27 @@ class Sealed:
             await self.ask({"do": "vault", "blob": encoding.text(blob)})
         with keys.book.atomic():  # only now: who is cut off before that shows both again
             keys.book.put("unshown", "manifest", None)
+
+    async def _give_back(self) -> None:
+        """The server was restored from a backup. Devices that were added since are so again, and those that were
+        revoked stay revoked: it is shown the manifests that it has lost, as they were signed.
+        """
+        from client.crypto import encoding
+
+        answer = await self.ask({"do": "manifests", "people": [self.keys.account]})
+        held = {given["manifest"] for given in answer["manifests"]}
+        ours = self.keys.manifests
+        lost = ours[max((number for number, raw in enumerate(ours, 1) if raw in held), default=0) :]
+        if lost:
+            try:
+                for raw in lost:
+                    await self.ask({"do": "publish", "manifest": raw})
+            except Refused as refused:
+                if refused.code != "STALE":  # it has others: nothing of ours continues those
+                    raise
+            if (blob := self.keys.recovery_blob()) is not None:
+                await self.ask({"do": "vault", "blob": encoding.text(blob)})
+        self.chat.store.put(restored=None)
 
     async def stock(self, left: int) -> None:
         """Bring one-time keys, if few are left, and a new fallback key, if it is time."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from client.sentences import RESTORED
-from tests.client.inmemory import ChatTestCase
+from tests.client.inmemory import ChatTestCase, Person
 from tests.ctl import Operator
-from tests.memory import Server
+from tests.memory import PASSWORD, Server
 
 
 class RestoredTests(ChatTestCase):
@@ -114,6 +115,57 @@ class RestoredTests(ChatTestCase):
             self.assertEqual(person.seen.count(RESTORED), 1, person.name)
         dave.register()
         self.assertIn("Welcome, dave.", dave.seen[-8:])
+
+    def test_devices(self) -> None:
+        """Devices that were added after the backup are so again, and one that was revoked stays revoked: whoever knows
+        the account's signed lists shows them to the server again.
+        """
+        alice, bob = self.person("alice"), self.person("bob")
+        alice.type("/dm bob")
+        alice.type("hello")
+        phone = self.another("phone", alice)
+        self.wait(2)
+        lost = self.server
+        backup = lost.data.with_name("backup.tar")
+        self.assertEqual(Operator(lost.data)("backup", str(backup), "--verify").status, 0)
+        laptop = self.another("laptop", alice)
+        alice.type("/device revoke 2")
+        alice.type("y")
+        for person in (laptop, bob):
+            person.type("/dm bob" if person is laptop else "/dm alice")
+            person.type(f"{person.name} before")
+        self.wait(2)
+        self.assertEqual(lost.sql("SELECT count(*), count(revoked) FROM device WHERE account = 1"), [(3, 1)])
+        people = (alice, bob, laptop, phone)
+        for person in people:
+            person.pull()
+        self.restore(lost, backup)
+        self.assertEqual(self.server.sql("SELECT count(*), count(revoked) FROM device WHERE account = 1"), [(2, 0)])
+        for person in people:
+            person.reachable = True
+        self.wait(31)
+        self.assertEqual(self.server.sql("SELECT count(*), count(revoked) FROM device WHERE account = 1"), [(3, 1)])
+        for line in ("l", "alice", PASSWORD, "/dm bob", "laptop after"):
+            laptop.type(line)
+        bob.type("bob after")
+        self.wait(5)
+        self.assertEqual(laptop.said()[-2:], ["alice: laptop after  ++", "bob: bob after"])
+        self.assertEqual(bob.said()[-2:], ["alice: laptop after", "bob: bob after  ++"])
+        self.assertFalse(any("old list" in row for person in (alice, bob, laptop) for row in person.seen))
+        self.assertNotIn("bob: bob after", phone.said())
+        tablet = self.another("tablet", alice)
+        tablet.type("/dm bob")
+        tablet.type("and another")
+        self.assertEqual(bob.said()[-1], "alice: and another")
+
+    def another(self, profile: str, first: Person) -> Person:
+        """One more device of somebody, added by the first one."""
+        device = Person(self, profile)
+        for line in ("l", first.name, PASSWORD):
+            device.type(line)
+        code = re.findall(r"/device add ([A-Z2-7-]+)", "\n".join(device.seen))[-1]
+        first.type(f"/device add {code}")
+        return device
 
     def restore(self, lost: Server, backup: Path) -> None:
         """The server is lost, and another one stands on the backup, elsewhere."""
