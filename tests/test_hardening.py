@@ -114,3 +114,12 @@ class HardeningTests(SynchronousTestCase):
         answers = [next(each for each in thief.objects() if each.get("re") == 1) for thief in thieves]
         codes = [answer["error"]["code"] if "error" in answer else "ok" for answer in answers]
         self.assertEqual(codes, ["BAD_LOGIN"] * 2 + ["THROTTLED"] * 4)
+
+    def test_a_mask_of_any_length(self) -> None:
+        """A mask that is longer than the database takes is like nobody's name, and breaks nothing."""
+        server = self.serve()
+        bob = server.program("bob")
+        for mask, names in (("*", ["bob"]), ("b" + "*" * 60_000, []), ("b" * 60_000, [])):
+            people = bob.call(do="who", mask=mask)["ok"]["people"]
+            self.assertEqual([each["name"] for each in people], names)
+        self.assertEqual(self.flushLoggedErrors(), [])

@@ -6,9 +6,9 @@ The rule: nothing of this is in the log. watching.py tells it to the sessions th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from chatd.command import command
+from chatd.command import LONGEST_NAME, command
 from chatd.errors import Refusal
 from chatd.model import Me, Reply, Room, Turn
 from chatd.names import fold_account
@@ -16,6 +16,9 @@ from chatd.rules import Needs
 
 if TYPE_CHECKING:
     from chatd.store import ReadTx, Tx
+
+MASK: Final = 4 * LONGEST_NAME
+"""Characters of a mask; nobody's name is like a longer one, and the database takes none that is much longer."""
 
 
 @command("/watch", topic="", local=True)
@@ -50,6 +53,8 @@ def monitor(tx: ReadTx, me: Me, people: Sequence[str | int] = ()) -> Reply:
 @command("/who <mask>", topic="", read=True)
 def who(tx: ReadTx, me: Me, mask: str | int) -> Reply:
     """Who shares a room with you and is called like this: * is anything, ? one character (programs)."""
+    if len(str(mask)) > MASK:
+        return Reply("who", {"people": []})
     found = tx.like(me.account, str(mask).lower(), me.settings.limits.history_lines_most)
     listed = [{"name": name, "account": who, "away": away, "online": online} for name, who, away, online in found]
     return Reply("who", {"people": listed})
