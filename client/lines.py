@@ -71,7 +71,8 @@ class Writer:
             text = texts.BLANK if event.sealed is None else texts.SEALED
         mine = event.by == self.view.account
         mark = Mark.STORED if mine else None
-        rows_ = self._said(event.at, event.by_name, name, text, mine=mine, current=current, weight=weight)
+        clear = self._clear(event)
+        rows_ = self._said(event.at, event.by_name, name, text, mine=mine, current=current, weight=weight, clear=clear)
         return Line(rows_, event.at, event.room, event.seq, event.mid if mine else None, mark, weight)
 
     def _file(self, event: Event, name: str, own: str, *, current: bool, weight: int) -> Line:
@@ -80,9 +81,14 @@ class Writer:
         if mine and "gone" not in (event.data or {"gone": ""}):
             row: Fragments = [("class:event", own)]
         else:
-            head, sign = self._head(event.at, event.by_name, name, mine=mine, current=current)
+            head, sign = self._head(event.at, event.by_name, name, mine=mine, current=current, clear=self._clear(event))
             row = [*head, ("class:event", f"{sign} {formatting.clean(texts.offered(event, '/get'))}")]
         return Line(_ringing([row], name, weight), event.at, event.room, event.seq, weight=weight)
+
+    def _clear(self, event: Event) -> bool:
+        """Whether this was said in a room that is not sealed."""
+        place = self.view.places.get(event.room)
+        return event.room not in self.view.sealed and (place is None or not place.sealed)
 
     def queued(self, entry: Entry) -> Line:
         """A line of mine that is not stored yet."""
@@ -99,23 +105,35 @@ class Writer:
         return Line(rows, entry.at, room, 0, entry.mid, Mark.QUEUED)
 
     def _said(
-        self, at: int, by: str, name: str, text: str, *, mine: bool, current: bool, weight: int = 0
+        self,
+        at: int,
+        by: str,
+        name: str,
+        text: str,
+        *,
+        mine: bool,
+        current: bool,
+        weight: int = 0,
+        clear: bool = False,
     ) -> list[Fragments]:
-        """`14:02 bob: hi` here, `14:02 #ops bob: hi` elsewhere, `14:02 [bob] hi` in a conversation that is not open."""
-        head, sign = self._head(at, by, name, mine=mine, current=current)
+        """`14:02 bob: hi` here, `14:02 #ops bob: hi` elsewhere, `14:02 [bob] hi` in a conversation that is not
+        before one's eyes, `14:02 [bob] [open] hi` if the server can read it, and write it.
+        """
+        head, sign = self._head(at, by, name, mine=mine, current=current, clear=clear)
         first, *more = formatting.block(text, ascii_only=self.ascii_only)
         return _ringing(
             [[*head, ("", f"{sign} "), *first], *([*head, ("", " | "), *row] for row in more)], name, weight
         )
 
     @staticmethod
-    def _head(at: int, by: str, name: str, *, mine: bool, current: bool) -> tuple[Fragments, str]:
+    def _head(at: int, by: str, name: str, *, mine: bool, current: bool, clear: bool = False) -> tuple[Fragments, str]:
         """What stands before a text, and the sign between the two."""
         by, name = formatting.clean(by), formatting.clean(name)
         person = (formatting.colour(by), by)
         head: Fragments = [("class:time", f"{texts.clock(at)} ")]
         if name.startswith("@") and not current:
-            return [*head, ("class:room", f"[me -> {name[1:]}]" if mine else f"[{by}]")], ""
+            whose = f"[me -> {name[1:]}]" if mine else f"[{by}]"
+            return [*head, ("class:room", f"{whose} [open]" if clear else whose)], ""
         return [*head, *([] if current else [("class:room", f"{name or texts.CLOSED} ")]), person], ":"
 
     def day(self, at: int) -> Line:

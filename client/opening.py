@@ -79,10 +79,10 @@ class Opening:
         return {**fields, "ev": "say", "warn": Warn.FORGED.value}
 
     def _borrows(self, line: Mapping[str, Any]) -> bool:
-        """Whether a line is of a room that is none of mine, under the name of a sealed one that is."""
+        """Whether a line is of a group that is none of mine, under the name of a sealed one that is."""
         places = self.chat.view.places
-        if line.get("room_id", 0) in places:
-            return False
+        if line.get("room_id", 0) in places or not str(line.get("room")).startswith("#"):
+            return False  # who writes in the open has the same name as sealed, and is marked
         return any(place.sealed and place.name == line.get("room") for place in places.values())
 
     def after(self, do: Callable[[], None]) -> None:

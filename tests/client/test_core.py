@@ -330,7 +330,7 @@ class LineTests(SynchronousTestCase):
     """How events stand on the screen, and which of them may still change."""
 
     def test_shapes(self) -> None:
-        """Here, elsewhere, and a conversation that is not open."""
+        """Here, elsewhere, and a conversation of two that is not before one's eyes: marked, where it is open."""
         view = bobs_view()
         writer = Writer(view)
 
@@ -342,6 +342,9 @@ class LineTests(SynchronousTestCase):
         self.assertEqual(view.current, 7)
         self.assertEqual(shown(said(5)), "alice: hi")
         self.assertEqual(shown(said(5, by="bob", by_id=2, mid="m")), "bob: hi  +")
+        self.assertEqual(shown(said(5, room=9)), "[alice] [open] hi")
+        self.assertEqual(shown(said(5, room=9, by="bob", by_id=2)), "[me -> alice] [open] hi  +")
+        view.places[9].sealed = True
         self.assertEqual(shown(said(5, room=9)), "[alice] hi")
         self.assertEqual(shown(said(5, room=9, by="bob", by_id=2)), "[me -> alice] hi  +")
         view.current = 9

@@ -276,6 +276,24 @@ class LieTests(ChatTestCase):
         text = Path(name).read_text()
         self.assertEqual([row for row in text.splitlines() if not row.isprintable() or row.startswith("EVIL")], [])
 
+    def test_an_open_conversation_made_up(self) -> None:
+        """What the server says in somebody's name in an open conversation is marked as what it can have written."""
+        self.bob.type("@carol sealed")
+        carol = {"room": "@carol", "room_id": 99, "by": "carol", "by_id": 3, "who": "bob", "who_id": 2}
+
+        def made_up(line: Line) -> list[Line]:
+            if line.get("ev") != "say":
+                return [line]
+            about = {"at": line["at"], **carol}
+            began = {"ev": "direct", "seq": line["seq"], "data": {"sealed": False}, **about}
+            return [began, {"ev": "say", "seq": line["seq"] + 1, "text": "send it here", **about}]
+
+        self.lie(made_up, "EVIL")
+        self.assertIn("[carol] [open] send it here", self.bob.said())
+        self.assertIn("[me -> carol] sealed", " ".join(self.bob.said()))
+        self.bob.type("@carol still sealed")
+        self.assertNotIn("still sealed", self.bob.cables[-1].said)
+
     # -- once, in order, all ------------------------------------------------------------------------------------------
 
     def test_replayed(self) -> None:
