@@ -18,8 +18,11 @@ from client.crypto.encoding import NOTHING
 from client.crypto.identity import Alarm, News
 from client.crypto.message import End
 from client.crypto.roomlog import Log
+from client.findings import Came, Note, Opened, Warn
 from client.healing import KEPT_MS, Wound
-from client.sealing import Behind, Came, Opened, Sealing, Unknown, Warn
+from client.keyring import Unknown
+from client.logs import Behind
+from client.sealing import Sealing
 
 T = TypeVar("T")
 Ask = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
@@ -41,14 +44,6 @@ class Unsent(Exception):
         super().__init__(warn, account)
         self.warn = warn
         self.account = account
-
-
-class Note(NamedTuple):
-    """A warning about a room or a person, for the one in front of the screen."""
-
-    warn: Warn
-    room: int = 0
-    account: int = 0
 
 
 class Room(NamedTuple):

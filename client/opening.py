@@ -22,7 +22,7 @@ from client.view import as_event
 
 if TYPE_CHECKING:
     from client.chat import Chat
-    from client.sealing import Opened, Warn
+    from client.findings import Opened, Warn
 
 RESTOCK: Final = 5.0
 """Seconds after a first message until it is looked how many one-time keys are left."""
@@ -72,7 +72,7 @@ class Opening:
             return line
         if line.get("text") is None and line.get("data") is None:
             return line  # it is blank: too old, or of somebody who wanted it gone
-        from client.sealing import Warn
+        from client.findings import Warn
 
         self._warn(Warn.FORGED, line)
         fields = {name: value for name, value in line.items() if name not in ("text", "data")}
@@ -187,7 +187,7 @@ class Opening:
 
     def _unasked(self, line: Mapping[str, Any]) -> Mapping[str, Any]:
         """A line that could not be judged, since the server would not tell what that takes."""
-        from client.sealing import Warn
+        from client.findings import Warn
 
         known = self.sealed.keys.book.get("room", str(line.get("room_id"))) is not None
         return self._unbelieved(line, Warn.UNSIGNED) if known and self._signed(line) else line
@@ -196,7 +196,7 @@ class Opening:
         """A sealed event in its turn. It may lie here already: a script looks back, or this process was killed when it
         had opened it.
         """
-        from client.sealing import Warn
+        from client.findings import Warn
 
         kept = self.chat.store.event(line["seq"])
         if kept is not None and (kept["room_id"], kept.get("mid")) != (line["room_id"], line.get("mid")):
@@ -210,7 +210,7 @@ class Opening:
         """A sealed event as it is kept from now on, in the transaction in which it was opened. `late`: it was here
         before, without its envelope; `past`: a page of the past has it.
         """
-        from client.sealing import Warn
+        from client.findings import Warn
 
         fields: dict[str, Any] = {}
 
@@ -231,7 +231,7 @@ class Opening:
 
     def _beside(self, fields: Mapping[str, Any]) -> None:
         """Say what is to be said beside an event."""
-        from client.sealing import Warn
+        from client.findings import Warn
 
         if "beside" in fields:
             self._warn(Warn(fields["beside"]), fields)
@@ -297,7 +297,7 @@ class Opening:
 
     async def _opened_once(self, fields: dict[str, Any]) -> dict[str, Any]:
         """A sealed event of the past: as it lies here, or opened now and kept, since its key is good once."""
-        from client.sealing import Warn
+        from client.findings import Warn
 
         kept = self.chat.store.event(fields["seq"])
         if kept is not None and kept["room_id"] != fields["room_id"]:
@@ -334,7 +334,7 @@ class Opening:
 
     def opened(self, line: Mapping[str, Any], opened: Opened) -> dict[str, Any]:
         """An event as it is kept: with what it says, or with why that is not shown."""
-        from client.sealing import Warn
+        from client.findings import Warn
 
         fields = {name: value for name, value in line.items() if name not in OURS}
         content, warn = opened

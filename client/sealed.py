@@ -286,7 +286,7 @@ class Sealed:
 
     def _tell(self, what: Any) -> None:
         """News about keys, or a warning about a room."""
-        from client.courier import Note
+        from client.findings import Note
 
         name = self.name_of(what.account) if what.account else ""
         if isinstance(what, Note):

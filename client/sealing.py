@@ -9,20 +9,21 @@ What is wrong is never shown as if it were right: it becomes a `Warn`, which the
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from enum import StrEnum
-from typing import Any, Final, NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
 from uuid import UUID
 
-from client.crypto import encoding, message, roomlog, thread
+from client.crypto import encoding, message, thread
 from client.crypto.encoding import NOTHING, Forged, Malformed
 from client.crypto.identity import Trust
 from client.crypto.message import End, Header, Plain, Sealed
-from client.crypto.ratchets import NoSession, Replayed, Undecryptable
-from client.crypto.roomlog import Log, Unjustified
+from client.crypto.ratchets import Replayed, Undecryptable
+from client.crypto.roomlog import Log
 from client.crypto.thread import Place
+from client.findings import Came, Opened, Warn
 from client.healing import KEPT_MS, LOST_MS, Healing, Missing
 from client.keyring import Keyring, Unknown
+from client.logs import Behind, Logs
 
 RETRIES_MOST: Final = 3
 """How often one message is encrypted again for one device."""
@@ -30,142 +31,12 @@ OPENED: Final = "opened"
 """Stands where a message's key was, once it was used: whoever plays the message again is found out."""
 
 
-class Warn(StrEnum):
-    """What a person is told about a message, or instead of it."""
-
-    WAITING = "waiting"
-    CHANGED = "changed"
-    UNDECRYPTABLE = "undecryptable"
-    FORGED = "forged"
-    GHOST = "ghost"
-    REVOKED = "revoked"
-    STRANGER = "stranger"
-    FORK = "fork"
-    OUT_OF_PLACE = "out_of_place"
-    GAP = "gap"
-    AGAIN = "again"
-    UNSIGNED = "unsigned"
-
-
-class Behind(Exception):
-    """The log of this room must be fetched, past what is known."""
-
-    def __init__(self, room: int) -> None:
-        super().__init__(room)
-        self.room = room
-
-
-class Opened(NamedTuple):
-    """What a sealed event says. `content` None: nothing that may be shown; `warn`: why, or what to say beside it."""
-
-    content: Mapping[str, Any] | None = None
-    warn: Warn | None = None
-
-
-class Came(NamedTuple):
-    """What an envelope brought: the key of an event (`seq`), a word from a device (`kind`), or a warning."""
-
-    seq: int | None = None
-    kind: str = ""
-    fields: Mapping[str, Any] = {}
-    warn: Warn | None = None
-    new: bool = True
-
-
-class Sealing:
+class Sealing(Logs):
     """The sealed rooms of one account on this device."""
 
     def __init__(self, keys: Keyring) -> None:
-        self.keys = keys
-        self.book = keys.book
+        super().__init__(keys)
         self.healing = Healing(keys.book)
-        self._logs: dict[int, Log] = {}
-        self.book.when_undone(self._logs.clear)
-
-    # -- rooms --------------------------------------------------------------------------------------------------------
-
-    def log(self, room: int, now: int) -> Log | None:
-        """A sealed group, as its signed entries make it; None: none of them is here."""
-        if room not in self._logs:
-            kept = self.book.get("room", str(room))
-            log = roomlog.replay((encoding.data(raw) for raw in (kept or {}).get("proofs", ())), self.keys.device, now)
-            if log is None:
-                return None
-            self._logs[room] = log
-        return self._logs[room]
-
-    def learn_log(self, room: int, proofs: Iterable[bytes], now: int, *, last_try: bool = False) -> Warn | None:
-        """The server has shown further entries of a group, in order; what is wrong with the first bad one.
-
-        @raise Unknown: the manifests of an actor are not known here.
-        """
-        before = log = self.log(room, now)
-        warn, added = None, []
-        for proof in proofs:
-            if log is not None and (seen := log.head_at(_seq(proof))) is not None:
-                if seen != roomlog.entry_hash(proof):
-                    warn = Warn.FORK
-                    break
-                continue
-            try:
-                log = roomlog.step(log, proof, self.keys.device, now)
-            except Unknown:
-                if not last_try:
-                    raise
-                warn = Warn.UNSIGNED
-                break
-            except (Unjustified, Forged, Malformed, ValueError, IndexError):
-                warn = Warn.UNSIGNED
-                break
-            added.append(encoding.text(proof))
-        if log is not None and log is not before:
-            with self.book.atomic():
-                kept = self.book.get("room", str(room)) or {"proofs": [], "floor": 0}
-                if not kept["proofs"] and self.book.get("origin", encoding.text(log.room)) not in (None, room):
-                    return Warn.FORK
-                self.book.put("origin", encoding.text(log.room), room)
-                self.book.put("room", str(room), {**kept, "proofs": [*kept["proofs"], *added]})
-                self._logs[room] = log
-        return warn
-
-    def welcomed(self, room: int, fields: Mapping[str, Any], now: int, *, last_try: bool = False) -> Warn | None:
-        """The admin who let me in says where the group's log stood: whether I was shown the same one."""
-        log = self.log(room, now)
-        seq, head = int(fields.get("seq", 0)), str(fields.get("head", ""))
-        if (log is None or seq > log.seq) and not last_try:
-            raise Behind(room)
-        known = None if log is None else log.head_at(seq)
-        return None if known is not None and encoding.text(known) == head else Warn.FORK
-
-    def entry(self, room: int, action: str, now: int, *, target: int = 0, value: str = "") -> bytes:
-        """The next entry of a group, signed by this device; whoever comes in is bound to the key seen here.
-
-        @raise Unknown: the target's manifests are not known here.
-        """
-        ak = NOTHING
-        if action in ("add", "join"):
-            person = self.keys.person(target)
-            if person is None:
-                raise Unknown(target)
-            ak = person.manifest.ak
-        log = self.log(room, now)
-        if log is None:
-            raise Behind(room)
-        return roomlog.write(self.keys.own, log, self.keys.account, action, now, target=target, ak=ak, value=value)
-
-    def creation(self, name: str, door: str, people: Iterable[int], now: int) -> list[bytes]:
-        """The first entries of a new group: its creation, and one for everybody who is in it from the start."""
-        me, own = self.keys.account, self.keys.own
-        persons = {account: self.keys.person(account) for account in (me, *people)}
-        if (missing := next((account for account, person in persons.items() if person is None), None)) is not None:
-            raise Unknown(missing)
-        aks = {account: person.manifest.ak for account, person in persons.items() if person is not None}
-        proofs = [roomlog.write(own, None, me, "create", now, target=me, ak=aks[me], value=f"{door} {name}")]
-        log = roomlog.replay(proofs, self.keys.device, now)
-        for account in people:
-            proofs.append(roomlog.write(own, log, me, "add", now, target=account, ak=aks[account]))
-            log = roomlog.step(log, proofs[-1], self.keys.device, now)
-        return proofs
 
     # -- out ----------------------------------------------------------------------------------------------------------
 
@@ -474,10 +345,3 @@ class Sealing:
 def _wire(kept: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a `say`."""
     return {"room": kept["room"], "sealed": kept["sealed"], "envelopes": kept["envelopes"], "without": kept["without"]}
-
-
-def _seq(proof: bytes) -> int:
-    return int.from_bytes(proof[79:87], "big")
-
-
-__all__ = ["Behind", "Came", "NoSession", "Opened", "Sealing", "Unknown", "Warn"]

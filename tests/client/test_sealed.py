@@ -258,6 +258,20 @@ class KilledTests(Base):
         self.assertEqual([row for row in self.alice.said() if "line" in row], [f"bob: line {n}" for n in range(6)])
         self.assertNotIn("could not be opened", "\n".join(self.alice.seen))
 
+    def test_between_opening_and_showing(self) -> None:
+        """Killed when a line was opened and its key forgotten, before it was shown: it is shown by the next process."""
+
+        def die(*_: object, **__: object) -> None:
+            raise OSError("killed")
+
+        self.patch(self.alice.chat.store, "add", die)
+        self.bob.type("opened")
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+        self.alice.kill()
+        self.alice.start()
+        self.settle()
+        self.assertEqual([row for row in self.alice.said() if "bob: " in row], ["bob: opened"])
+
     def test_through_many_cuts(self) -> None:
         """Both cables cut again and again: each line arrives once, in order, without a warning."""
         for number in range(30):

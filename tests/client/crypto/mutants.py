@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[3]
 DISHONEST, RATCHETS, PEOPLE = (f"tests.client.crypto.test_{name}" for name in ("dishonest", "ratchets", "people"))
+CHATS, SEALED = "tests.client.test_dishonest", "tests.client.test_sealed"
 
 
 class Mutant(NamedTuple):
@@ -60,19 +61,21 @@ MUTANTS = [
     Mutant("who is in no signed entry gets nothing", "sealing.py",
            "if member is None and (log is not None or account not in (self.keys.account, direct)):", "if False:"),
     Mutant("a change of a group is signed", "courier.py",
-           'if line.get("proof") is None:\n            return Warn.UNSIGNED', 'if line.get("proof") is None:\n            return None'),
+           "return known and proof is not None and entries.says(line, roomlog.read(proof))", "return True"),
+    Mutant("an event says what its entry says", "courier.py",
+           "return known and proof is not None and entries.says(line, roomlog.read(proof))", "return known", CHATS),
     Mutant("only an admin adds", "crypto/roomlog.py",
            "def _needs(role: Role, least: Role) -> None:\n    if role < least:", "def _needs(role: Role, least: Role) -> None:\n    if False:"),
     Mutant("nobody joins a door that is not open", "crypto/roomlog.py",
            "if log.door is not Door.OPEN or entry.actor in log.banned:", "if False:"),
     Mutant("a log that is not the one known stops sending", "courier.py",
-           'if log is None or encoding.text(log.head) != answer["head"]:', "if log is None:"),
+           'if log is None or encoding.text(log.head) != answer.get("head"):', "if log is None:"),
     Mutant("an entry follows the one before it", "crypto/roomlog.py",
            "if (entry.room, entry.before, entry.seq) != (log.room, log.head, log.seq + 1):", "if False:",
            "tests.client.crypto.test_roomlog"),
     Mutant("a message names the head it was sent on", "sealing.py",
            "if header.log_seq > log.seq or log.head_at(header.log_seq) != header.head:", "if header.log_seq > log.seq:"),
-    Mutant("the welcome names the head", "sealing.py",
+    Mutant("the welcome names the head", "logs.py",
            "return None if known is not None and encoding.text(known) == head else Warn.FORK", "return None"),
     Mutant("what was opened is not opened again", "sealing.py",
            "if given == OPENED:\n            return Opened(warn=Warn.AGAIN)", "if False:\n            pass"),
@@ -115,6 +118,14 @@ MUTANTS = [
            'return bool(state["received"] >= HEARTBEAT_AFTER or late)', "return False", RATCHETS),
     Mutant("a message's key is forgotten", "sealing.py",
            'self.book.put("key", what, OPENED, now + KEPT_MS)\n            self.book.put("waiting"', 'self.book.put("waiting"', RATCHETS),
+    Mutant("what came without its envelope is asked for", "healing.py",
+           "if key is None and (row.due <= now or name in broken):", "if False:", RATCHETS),
+    Mutant("what was asked for is asked for again", "healing.py",
+           "row = row._replace(due=now + (RETRY_MS << row.asked), asked=row.asked + 1)", "continue", CHATS),
+    Mutant("what was opened is kept with its key", "opening.py",
+           "self.chat.store.keep(Held(fields[\"seq\"], fields[\"room_id\"], weight, fields))", "pass", SEALED),
+    Mutant("what is stored is not sent again", "courier.py",
+           "if seq := self.sealing.stored_as(mid):", "if seq := 0:", RATCHETS),
 ]  # fmt: skip
 
 

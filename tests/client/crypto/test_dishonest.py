@@ -11,14 +11,14 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from chatd.model import Role
-from client.courier import Note, Unsent
+from client.courier import Unsent
 from client.crypto import encoding, identity, message, prekeys, roomlog
 from client.crypto.encoding import NOTHING
 from client.crypto.identity import AccountKey, Alarm, Change, News
 from client.crypto.message import End
+from client.findings import Note, Warn
 from client.healing import RETRY_MS
 from client.outbox import new_mid
-from client.sealing import Warn
 from tests.client.crypto.world import Party, run, settle, trio
 
 

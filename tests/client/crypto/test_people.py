@@ -6,12 +6,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chatd.model import Door, Role
 from client.answers import Refused
-from client.courier import Note, Unsent
+from client.courier import Unsent
 from client.crypto import encoding, identity, message, people
 from client.crypto.encoding import Forged, Malformed, pack, unpack
 from client.crypto.identity import AccountKey, Change, News, Trust
 from client.crypto.roomlog import Unjustified, step
-from client.sealing import Warn
+from client.findings import Note, Warn
 from tests.client.crypto.world import Party, run, settle, trio
 
 

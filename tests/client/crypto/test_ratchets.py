@@ -9,9 +9,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from client.crypto import encoding, prekeys, ratchets
 from client.crypto.ratchets import HEARTBEAT_MS, Undecryptable
 from client.crypto.thread import Thread
+from client.findings import Warn
 from client.healing import LOST_MS
 from client.keyring import Keyring
-from client.sealing import Warn
 from tests.client.crypto.world import Party, run, settle, trio
 
 
@@ -151,6 +151,9 @@ class TransactionTests(SynchronousTestCase):
             assert kept is not None
         self.server.do_say = honest  # type: ignore[method-assign]
         self.assertEqual(self.alice.sealing.composed(mid), kept)
+        run(self.alice.courier.say(mid, self.room, content))
+        self.alice.restart()  # it was killed before it was told that the answer had come
+        self.patch(self.server, "do_say", None)
         run(self.alice.courier.say(mid, self.room, content))
         settle(self.alice, self.bob)
         self.assertEqual((self.bob.texts, self.bob.warns), (["once"], []))

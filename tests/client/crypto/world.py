@@ -13,9 +13,10 @@ from client.answers import Refused
 from client.courier import Courier
 from client.crypto import encoding, identity, message, roomlog
 from client.crypto.vault import Vault, new_key
+from client.findings import Opened, Warn
 from client.keyring import Keyring
 from client.outbox import new_mid
-from client.sealing import Opened, Sealing, Warn
+from client.sealing import Sealing
 from client.store import Store
 
 T = TypeVar("T")
