@@ -1,7 +1,8 @@
 """Logging in by a client certificate, which its owner has registered before: what IRC calls SASL EXTERNAL.
 
 The rule: a certificate is known by the SHA-256 of it alone; who signed it, whom it names and when it ends mean nothing.
-That its key is there the handshake has proved. It ends with the sessions where all of them are ended.
+That its key is there the handshake has proved: who shows a certificate may take it from an account that has only named
+it. It ends with the sessions where all of them are ended.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ def cert(tx: Tx, me: Me, what: str | int = "", which: str | int = "") -> Reply:
         return Reply("certificates", {"certificates": listed})
     if what == "add":
         fingerprint = _fingerprint(me, str(which))
-        if tx.certified(fingerprint) is not None:
+        holder = tx.holder(fingerprint)
+        if holder and (holder == me.account or fingerprint != me.certificate):
             raise Refusal("BAD_CERTIFICATE", why="taken", name=fingerprint)
         if len(held) >= MOST:
             raise Refusal("BAD_CERTIFICATE", why="many", name=str(MOST))

@@ -34,6 +34,10 @@ class CertificateReads(Base):
         )
         return None if row is None else Account(row[0], row[1])
 
+    def holder(self, fingerprint: str) -> int:
+        """The account that has this one; 0: none has."""
+        return self._value("SELECT account FROM certificate WHERE fingerprint = ?", fingerprint) or 0
+
 
 class CertificateWrites(CertificateReads):
     """What changes about that."""

@@ -80,6 +80,22 @@ class ExternalTests(IrcTestCase):
             alice.type(f"/cert add {number:064}")
         self.assertEqual(alice.type(f"/cert add {held}"), ["You have 10 certificates already.", "/cert drop N"])
 
+    def test_named_by_somebody_else(self) -> None:
+        """Who only names somebody's certificate keeps it from nobody who shows it; who cannot show it takes it from
+        nobody, from a disabled account either.
+        """
+        bob = self.server.back("bob")
+        bob.type(f"/cert add {fingerprint(PEM)}")
+        client = self.secure()
+        client.sasl("alice")
+        client.say("NICK alice", "USER a 0 * :a", "CAP END")
+        self.assertIn("logs you in from now on", client.say("CERT add")[0])
+        self.assertIn("is registered already", client.say("CERT add")[0])
+        self.server.sql("UPDATE account SET disabled = 1 WHERE name = 'alice'")
+        self.assertEqual(bob.type(f"/cert add {fingerprint(PEM)}")[-1], "That certificate is registered already.")
+        self.server.sql("UPDATE account SET disabled = NULL")
+        self.assertEqual(self.external(self.secure(), "QWxpY2U=").split()[1], "903")
+
     def test_ends_with_the_sessions(self) -> None:
         """Where all sessions are ended, by another password or with the account, no certificate logs in either."""
         alice = self.server.back("alice")
