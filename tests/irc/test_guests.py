@@ -145,4 +145,8 @@ class GuestTests(IrcTestCase):
             code = client.code(do="guest", name="dora", password=password)
             self.assertEqual(code, "ok" if password == "sesame" else "NOT_LOGGED_IN")
         self.assertEqual(server.connect().type("/guest emil")[-2:], ["Log in first: /login or /register.", DOOR])
+        for words in (*["Password incorrect"] * 3, "Too many tries. Wait 60 min."):
+            client = Irc(server, address="198.51.100.9")
+            found = client.say("PASS guess", "NICK emil", "USER e 0 * :e")
+            self.assertEqual((found[0], client.client.closed), (f":chatd 464 emil :{words}", True))
         self.assertEqual(server.connect(ABROAD).code(do="guest", name="fred", password="sesame"), "THROTTLED")

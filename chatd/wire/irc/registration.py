@@ -134,12 +134,12 @@ def _registered(irc: Irc, asked: Asked) -> list[Call]:
         call = Call("hello", {"token": irc.token, "table": "no", **client})
     elif colon and name and password and irc.password != door:
         call = Call("login", {"name": name, "password": password, **client})
-    elif not opened:
-        irc.numeric(asked, "464", [], "Password incorrect" if irc.password else "This server asks for a password")
-        irc.wants.append(Call("quit", {}, ref=irc.silent()))
-        return []
     elif settings.guests:
         call = Call("guest", {"name": irc.nick, "password": irc.password or "", **client})
+    elif not opened:
+        irc.numeric(asked, "464", [], _no_password(irc))
+        irc.wants.append(Call("quit", {}, ref=irc.silent()))
+        return []
     else:
         if irc.has("standard-replies"):
             asked.put(irc.line(f"FAIL * ACCOUNT_REQUIRED_TO_CONNECT :{texts.REFUSALS['NOT_LOGGED_IN']}"))
@@ -148,6 +148,10 @@ def _registered(irc: Irc, asked: Asked) -> list[Call]:
         return []
     asked.command = "CONNECT"
     return [Call("census", {}), call]
+
+
+def _no_password(irc: Irc) -> str:
+    return "Password incorrect" if irc.password else "This server asks for a password"
 
 
 @verb("AUTHENTICATE", 1, early=True)
@@ -339,11 +343,13 @@ def _refused_connect(irc: Irc, asked: Asked, code: str, fields: Fields, text: st
         nick, irc.nick = irc.nick, ""
         number = "433" if code == "NAME_TAKEN" else "432"
         return [irc.line(f"{number} * {nick} :{text}")]
+    if code == "NOT_LOGGED_IN" and not irc.token:
+        text = _no_password(irc)
     irc.token = ""
     irc.wants = [call for call in irc.wants if call.ref is not asked]
     irc.wants.append(Call("quit", {}, ref=irc.silent()))
     irc.farewell = text
-    if code in ("BAD_LOGIN", "THROTTLED", "CODE_NEEDED"):
+    if code in ("BAD_LOGIN", "THROTTLED", "CODE_NEEDED", "NOT_LOGGED_IN"):
         return [irc.numbered("464", [], text)]
     irc.fail(held := irc.silent("*"), code, [], text)
     return held.lines
