@@ -6,12 +6,13 @@ asked what, and when. Each question is asked once for one purpose: what is still
 
 from __future__ import annotations
 
+import contextlib
 import unicodedata
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
 from chatd.model import DELETED
-from client import entries, sentences
+from client import entries, restored, sentences
 from client.answers import Refused
 from client.crypto import encoding, message, roomlog
 from client.crypto.encoding import NOTHING
@@ -170,8 +171,8 @@ class Courier:
                 tried.add(what)
                 await self.learn_log(lack.room)
 
-    async def room(self, number: int, *, fresh: bool = False) -> Room:
-        """Who a room's messages go to.
+    async def room(self, number: int, *, fresh: bool = False, given: bool = False) -> Room:
+        """Who a room's messages go to. `given`: the server was shown what it has lost of the room's log.
 
         @raise Refused: the server's refusal.
         """
@@ -193,6 +194,8 @@ class Courier:
                 await self.learn_log(number)
                 log = self.sealing.log(number, self.now())
             if log is None or encoding.text(log.head) != answer.get("head"):
+                if not given and await restored.give_entries(self, number):
+                    return await self.room(number, fresh=True, given=True)
                 self.tell(Note(Warn.FORK, number))
                 raise Unsent(Warn.FORK)
             own_id = log.room
@@ -453,10 +456,16 @@ class Courier:
             return None
         where = f"{number} {int.from_bytes(encoding.data(line['proof'])[79:87], 'big')}"
         told = self.keys.book.get("told", where)
-        if told is None:
-            with self.keys.book.atomic(durable=False):
-                self.keys.book.put("told", where, line["seq"])
-        return None if told in (None, line["seq"]) else Warn.AGAIN
+        if told == line["seq"]:
+            return None
+        if told is not None and not restored.is_lost(self, told):
+            return Warn.AGAIN
+        with self.keys.book.atomic(durable=False):
+            self.keys.book.put("told", where, line["seq"])
+        if told is not None:
+            with contextlib.suppress(Refused):
+                await restored.give_entries(self, number)  # what comes behind it may be ours
+        return None
 
     async def proven(self, line: Mapping[str, Any]) -> bool:
         """Whether an event that changes a sealed group is what its actor has signed, by the log that is known here."""

@@ -43,6 +43,10 @@ class Logs:
             self._logs[room] = log
         return self._logs[room]
 
+    def proof(self, room: int, seq: int) -> bytes:
+        """An entry of a group that is known here, as it was signed."""
+        return encoding.data(self.book.get("room", str(room))["proofs"][seq - 1])
+
     def learn_log(self, room: int, proofs: Iterable[bytes], now: int, *, last_try: bool = False) -> Warn | None:
         """The server has shown further entries of a group, in order; what is wrong with the first bad one.
 

@@ -5,6 +5,7 @@ The rule: nothing is said in a sealed room before this device is known to the se
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -94,6 +95,10 @@ class Sealed:
             self._told.clear()
             with self._keys.book.atomic():
                 self._keys.book.expire(self.chat.now())
+        if lost := fields.get("lost"):
+            from client import restored
+
+            restored.lose(self.courier, *lost)
         pinned = self.chat.view.sealed
         pinned.update(self._keys.book.get(*SEALED) or ())
         for place in self.chat.view.places.values():
@@ -158,6 +163,8 @@ class Sealed:
                     with keys.book.atomic():  # what came before was not for this device
                         keys.book.put("bound", "seq", self.chat.view.cursor)
             self.ready = True
+            if self.chat.store.get("restored"):
+                await self._give_back()
             await self.stock(int(left or 0))
             self.chat.opening.resume()
             self._tending()
@@ -188,25 +195,16 @@ class Sealed:
             keys.book.put("unshown", "manifest", None)
 
     async def _give_back(self) -> None:
-        """The server was restored from a backup. Devices that were added since are so again, and those that were
-        revoked stay revoked: it is shown the manifests that it has lost, as they were signed.
-        """
-        from client.crypto import encoding
+        """The server was restored from a backup: it is shown what it has lost of what was signed here."""
+        from client import restored
 
-        answer = await self.ask({"do": "manifests", "people": [self.keys.account]})
-        held = {given["manifest"] for given in answer["manifests"]}
-        ours = self.keys.manifests
-        lost = ours[max((number for number, raw in enumerate(ours, 1) if raw in held), default=0) :]
-        if lost:
-            try:
-                for raw in lost:
-                    await self.ask({"do": "publish", "manifest": raw})
-            except Refused as refused:
-                if refused.code != "STALE":  # it has others: nothing of ours continues those
-                    raise
-            if (blob := self.keys.recovery_blob()) is not None:
-                await self.ask({"do": "vault", "blob": encoding.text(blob)})
-        self.chat.store.put(restored=None)
+        await restored.give_devices(self.courier)
+        if self.ready:
+            for place in list(self.chat.view.places.values()):
+                if place.sealed and place.kind == "group":
+                    with contextlib.suppress(Refused):  # not one of its members any more, as the server has it
+                        await restored.give_entries(self.courier, place.id)
+            self.chat.store.put(restored=None)
 
     async def stock(self, left: int) -> None:
         """Bring one-time keys, if few are left, and a new fallback key, if it is time."""
