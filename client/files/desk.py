@@ -238,7 +238,11 @@ class Files:
             raise Failed(error.error["text"], *error.error.get("help", "").splitlines()) from None
         except Lost:
             raise Failed(sentences.NOT_NOW) from None
+        if number.isdecimal() and about["file"] != int(number):
+            raise Failed(sentences.not_fetched(f"file {number}", sentences.TORN))
         record = self.wanted(about, folder)
+        told = self.chat.store.get(f"file:{number}") or {}
+        about = {**about, **{part: told[part] for part in ("by", "by_id", "room_id") if part in told}}
         name, size = clean(record["name"]), texts.size(record["size"])
         if not fields.get("confirmed"):
             question = ""
@@ -407,10 +411,19 @@ class Files:
         data = fields.get("data")
         if not data:
             return
-        if data.get("sealed"):
-            told = {name: data.get(name) for name in ("name", "size", "type", "digest", "sealed")}
-            self.chat.store.put(**{f"file:{data['file']}": told | {"mid": fields.get("mid")}})
+        if data.get("sealed") and fields.get("e2e"):
+            self._told(fields, data)
         self.pictures.heard(fields, data, live=live)
+
+    def _told(self, fields: Mapping[str, Any], data: Mapping[str, Any]) -> None:
+        """Keep how a sealed file is opened. Two that the server gives one number are none: who knows which is meant?"""
+        name = f"file:{data['file']}"
+        known = self.chat.store.get(name)
+        told = {part: data.get(part) for part in ("name", "size", "type", "digest", "sealed")}
+        told |= {part: fields.get(part) for part in ("mid", "by", "by_id", "room_id")}
+        if known is not None and known["mid"] != told["mid"]:
+            told |= {"digest": "", "mid": None}
+        self.chat.store.put(**{name: told})
 
     def named(self, fields: Mapping[str, Any]) -> None:
         """The answer of `/files`, with what the server cannot know of sealed ones."""

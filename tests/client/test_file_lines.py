@@ -180,3 +180,26 @@ class SealedTests(OpenTests):
         for typed in ("l", "alice", PASSWORD):
             other.type(typed)
         self.assertNotIn("trip.png", "\n".join(other.seen))
+
+    def test_one_number_for_two(self) -> None:
+        """Of two files to which the server gives one number neither is fetched by it, nor one by another's number."""
+        number, other = self.file(), self.file("other.png")
+        torn = "Not fetched: file {}: it is not what was sent; somebody has changed it."
+
+        def elsewhere(line: dict[str, Any]) -> list[dict[str, Any]]:
+            if "ticket" in (line.get("ok") or {}):
+                line["ok"]["file"] = number
+            return [line]
+
+        def same(line: dict[str, Any]) -> list[dict[str, Any]]:
+            return [{**line, "data": {"file": number}} if line.get("ev") == "say" else line]
+
+        cable = self.alice.cables[-1]
+        cable.lie = elsewhere
+        self.alice.type(f"/get {other}")
+        self.assertEqual(self.alice.seen[-1], torn.format(other))
+        cable.lie = same
+        self.file("evil.png")
+        cable.lie = None
+        self.alice.type(f"/get {number}")
+        self.assertEqual(self.alice.seen[-1], torn.format(number))
