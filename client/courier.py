@@ -7,7 +7,6 @@ asked what, and when. Each question is asked once for one purpose: what is still
 from __future__ import annotations
 
 import contextlib
-import unicodedata
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -21,7 +20,7 @@ from client.crypto.message import End
 from client.crypto.roomlog import Log
 from client.findings import Came, Note, Opened, Warn
 from client.healing import KEPT_MS, Wound
-from client.keyring import Unknown
+from client.keyring import Unknown, folded
 from client.logs import Behind
 from client.sealing import Sealing
 
@@ -32,6 +31,8 @@ Tell = Callable[[Any], None]
 """Somebody is told: a `News` about keys, or a `Note`."""
 ROUNDS: Final = 20
 """How often a view that was stale is looked at anew: as many as there are who change the room at the same time."""
+MANIFESTS_MOST: Final = 10_000
+"""How many manifests of one account are looked at, from its first on."""
 WELCOMES_MOST: Final = 100
 """How many words of who lets me in wait for the log of a group that I have not seen yet."""
 PEERS_MOST: Final = 1_000
@@ -112,11 +113,17 @@ class Courier:
         raws: list[bytes] = []
         while True:
             answer = await self.ask({"do": "manifest", "user": account, "since": since})
-            raws += [encoding.data(given["manifest"]) for given in answer["manifests"]]
-            if not answer.get("more") or not answer["manifests"]:
+            page = [encoding.data(given["manifest"]) for given in answer["manifests"]]
+            before, since = since, answer["manifests"][-1]["seq"] if page else since
+            raws = [*raws, *page] if whole else page
+            if not whole:
+                self._learned(account, page)
+                person = self.keys.person(account)
+                since = 0 if person is None else person.newest.seq
+            if not answer.get("more") or since <= before or len(raws) > MANIFESTS_MOST:
                 break
-            since = answer["manifests"][-1]["seq"]
-        self._learned(account, raws, whole=whole)
+        if whole:
+            self._learned(account, raws, whole=True)
 
     def _learned(self, account: int, raws: Sequence[bytes], *, whole: bool = False) -> None:
         with self.keys.book.atomic():
@@ -134,9 +141,10 @@ class Courier:
             warn = await self.log_goes_on(room, proofs)
             if warn is not None:
                 self.tell(Note(warn, room))
-            if warn is not None or not answer.get("more") or not proofs:
+            log, before = self.sealing.log(room, self.now()), since
+            since = 0 if log is None else log.seq
+            if warn is not None or not answer.get("more") or since <= before:
                 return
-            since = answer["log"][-1]["n"]
 
     async def log_goes_on(self, room: int, proofs: Sequence[bytes]) -> Warn | None:
         """These are the next entries of a group's log: what is wrong with them."""
@@ -450,10 +458,9 @@ class Courier:
                 await self.learn_log(number)
             if (warn := await self.log_goes_on(number, [proof])) is not None:
                 return warn
-        if not await self.proven(line):
-            return Warn.UNSIGNED
-        if line["ev"] == entries.INHERITED:
-            return None
+        proven = await self.proven(line)
+        if not proven or line["ev"] == entries.INHERITED:
+            return None if proven else Warn.UNSIGNED
         where = f"{number} {int.from_bytes(encoding.data(line['proof'])[79:87], 'big')}"
         told = self.keys.book.get("told", where)
         if told == line["seq"]:
@@ -494,12 +501,3 @@ def _proof(line: Mapping[str, Any]) -> bytes | None:
         return encoding.data(line.get("proof"))
     except encoding.Malformed:
         return None
-
-
-def folded(typed: str) -> str:
-    """The name of an account as the server has it.
-
-    >>> folded("@Bob")
-    'bob'
-    """
-    return unicodedata.normalize("NFKC", typed.removeprefix("@")).lower()

@@ -6,6 +6,7 @@ decided in crypto/identity.py, kept here, and told to the person where it is new
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -302,3 +303,12 @@ class Keyring:
             except (Malformed, Forged, KeyError, ValueError):
                 wrong.append(end)
         return wrong
+
+
+def folded(typed: str) -> str:
+    """The name of an account as the server has it.
+
+    >>> folded("@Bob")
+    'bob'
+    """
+    return unicodedata.normalize("NFKC", typed.removeprefix("@")).lower()

@@ -436,7 +436,7 @@ class Sealed:
 
         @raise Refused: no such person, or one without keys with whom nothing is open.
         """
-        from client.courier import folded
+        from client.keyring import folded
 
         user = folded(user)
         who = await self.courier.whom(user)

@@ -170,6 +170,27 @@ class LieTests(SynchronousTestCase):
         self.server.manifests[2].append(kept)
         self.heals(room, self.bob)
 
+    def test_manifests_without_end(self) -> None:
+        """A server that always has more to show, and shows nothing new, is not listened to for ever."""
+        room = self.group()
+        asked: list[str] = []
+
+        def twist(_: int, call: Mapping[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+            if call["do"] in ("manifest", "roomlog"):
+                asked.append(call["do"])
+                self.assertLess(len(asked), 20)
+                answer["more"] = True
+                answer["manifests"] = [self.server.given(1, raw) for raw in self.server.manifests[1]]
+                log = self.server.rooms[room]["log"]
+                answer["log"] = [{"n": n, "proof": encoding.text(proof)} for n, proof in enumerate(log, 1)]
+            return answer
+
+        self.server.twist = twist
+        run(self.bob.courier.learn(1))
+        run(self.bob.courier.learn(1, whole=True))
+        run(self.bob.courier.learn_log(room))
+        self.heals(room, self.bob, self.carol)
+
     def test_forked_manifest(self) -> None:
         """Two lists of the same number, both signed by bob's key: whoever knows the one refuses the other."""
         room = self.alice.dm(self.bob)
