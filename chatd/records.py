@@ -176,7 +176,7 @@ def manifest(raw: bytes) -> Manifest:
 
 
 def prekey(raw: bytes) -> Prekey:
-    """A prekey. Whose signature it bears is for those to look at who use it.
+    """A prekey; its signature is not looked at here.
 
     @raise Malformed
     """

@@ -277,6 +277,18 @@ class StockTests(Base):
         self.assertEqual(self.another("alice").code(do="stock", keys=[mine]), "NO_DEVICE")
         self.assertEqual(self.server.sql("SELECT count(*) FROM prekey"), [(0,)])
 
+    def test_signed(self) -> None:
+        """Whoever has only a session of the account leaves no key in its device's name, and uses up none of its ids."""
+        forger = Device()
+        forger.raw = self.device.raw
+        forger.keys = (1 << 63) - 2
+        keys = forger.prekeys(self.a.account, 1)
+        forger.keys = (1 << 63) - 2
+        for fields in ({"keys": keys}, {"fallback": forger.prekeys(self.a.account, 1, "fallback")[0]}):
+            error = self.alice.call(do="stock", **fields)["error"]
+            self.assertEqual((error["code"], error["with"]), ("BAD_PROOF", {"what": "signature"}))
+        self.assertEqual(self.alice.call(do="stock")["ok"], {"left": 0, "newest": 0, "fallback": 0})
+
 
 class ClaimTests(Base):
     """Handing keys out: each one-time key once."""

@@ -167,18 +167,20 @@ def vault(tx: Tx, me: Me, blob: str | int = "") -> Reply:
 @command("/stock [fallback]", topic="", optional=("keys:list",))
 def stock(tx: Tx, me: Me, fallback: str | int = "", keys: Sequence[str | int] = ()) -> Reply:
     """Leave one-time keys of this device here, for others to begin with, or see how many are left (programs)."""
-    if not me.device:
+    key_of_device = tx.device_key(me.device) if me.device else None
+    if key_of_device is None:
         raise Refusal("NO_DEVICE")
+    signer = records.decode(key_of_device)
     left, newest, _ = tx.stock(me.device)
     most = me.settings.limits.one_time_keys
     fresh: dict[int, str] = {}
     for body in keys[: most + 1]:
-        key = _prekey(me, body, "otk")
+        key = _prekey(me, body, "otk", signer)
         if key.id > newest:
             fresh[key.id] = str(body)
     if len(keys) > most or left + len(fresh) > most:
         raise Refusal("TOO_LONG", size=left + len(keys), limit=most)
-    spare = _prekey(me, fallback, "fallback") if fallback != "" else None
+    spare = _prekey(me, fallback, "fallback", signer) if fallback != "" else None
     tx.add_prekeys(me.device, fresh)
     if spare is not None and spare.id > tx.stock(me.device)[2]:
         tx.set_fallback(me.device, spare.id, str(fallback))
@@ -186,8 +188,8 @@ def stock(tx: Tx, me: Me, fallback: str | int = "", keys: Sequence[str | int] = 
     return Reply("stock", {"left": left, "newest": newest, "fallback": number})
 
 
-def _prekey(me: Me, body: str | int, kind: str) -> Prekey:
-    """A prekey of this very device."""
+def _prekey(me: Me, body: str | int, kind: str, signer: bytes) -> Prekey:
+    """A prekey that this very device has signed: a session that only says it is the device uses up none of its ids."""
     raw = sealed.readable(str(body), me.settings.limits.prekey_characters)
     try:
         key = records.prekey(raw)
@@ -195,6 +197,8 @@ def _prekey(me: Me, body: str | int, kind: str) -> Prekey:
         raise Refusal("BAD_PROOF", what="key") from None
     if (key.account, key.device, key.kind) != (me.account, me.device_id, kind) or not 0 < key.id < 1 << 63:
         raise Refusal("BAD_PROOF", what="key")
+    if not records.signed_by(raw, signer, f"chatd/{kind}/1".encode()):
+        raise Refusal("BAD_PROOF", what="signature")
     return key
 
 
