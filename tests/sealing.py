@@ -193,6 +193,21 @@ def envelopes(*devices: Device) -> dict[str, str]:
     return {device.id: b64(b"\1to " + device.raw) for device in devices}
 
 
+def stand_in(what: str, keys: Keys) -> str:
+    """What a client of these keys sends: its next manifest, taken for granted, its device's id, or what it seals."""
+    match what:
+        case "manifest":
+            manifest = keys.manifest()
+            keys.published(manifest)
+            return manifest
+        case "device":
+            return keys.devices[0].id
+        case "sealed":
+            return body()
+        case _:
+            return b64(b"an envelope that only one device can open")
+
+
 def equip(client: Client, stock: int = 0) -> Keys:
     """A program that is in gets keys: one device, which this session is from now on."""
     keys = Keys(client.welcome["account"])

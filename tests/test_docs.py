@@ -297,7 +297,7 @@ class Story:
         alice("cert", what="add", which=fingerprint(pem))
         alice("cert")
         certificate = load_certificate(FILETYPE_PEM, pem)
-        self._connect(certificate)("external", client="y")
+        self._connect(certificate)("external", client="y", device=self.device)
         self._connect(certificate)("external", later="yes")
         alice("cert", what="drop", which=1)
         alice("who", mask="*")
@@ -307,7 +307,7 @@ class Story:
         again = self._connect()
         again("hello")
         again("hello", token=token)
-        self._connect()("login", name="alice", password=PASSWORD, client="y")
+        self._connect()("login", name="alice", password=PASSWORD, client="y", device=self.device)
         alice("logout", which=2)
         for do in ("login", "register"):
             self._connect()(do, name="alice" if do == "login" else "erin", password=PASSWORD, later="yes")
@@ -351,7 +351,8 @@ class Story:
             (spare,) = keys.devices[0].prekeys(keys.account, 1, "fallback")
             program("stock", keys=keys.devices[0].prekeys(keys.account, 2), fallback=spare)
         again = self._connect()
-        again("hello", token=token, device=a.devices[0].id)
+        self.device = a.devices[0].id
+        again("hello", token=token, device=self.device)
         again("link", device=Device().id, entry="AAAA")
         alice("links")
         alice("manifest", user="bob")

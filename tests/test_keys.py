@@ -9,7 +9,7 @@ from typing import Any
 from nacl.signing import SigningKey
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.memory import Client, Server, instances, settings
+from tests.memory import PASSWORD, Client, Server, instances, settings
 from tests.sealing import ZEROS, Device, Keys, b64, bind, digest, envelopes, equip, found, publish
 
 
@@ -202,6 +202,15 @@ class BindTests(Base):
         answer = other.call(do="hello", token=token, device=self.a.devices[0].id, table="no")["ok"]
         self.assertEqual((answer["device"], answer["left"]), (self.a.devices[0].id, 0))
         self.assertEqual(answer["default_door"], "ask")
+        self.assertEqual(other.code(do="post", envelopes={}), "ok")
+
+    def test_login(self) -> None:
+        """A password and a device come in together, too; with a device that is none, nobody has come in."""
+        other, who = self.server.connect(), {"name": "alice", "password": PASSWORD}
+        self.assertEqual(other.code(do="login", **who, device=Device().id), "NO_DEVICE")
+        self.assertEqual(other.code(do="login", **who, device=self.b.devices[0].id), "NO_DEVICE")
+        answer = other.call(do="login", **who, device=self.a.devices[0].id)["ok"]
+        self.assertEqual((answer["device"], answer["left"]), (self.a.devices[0].id, 0))
         self.assertEqual(other.code(do="post", envelopes={}), "ok")
 
     def test_before_login(self) -> None:

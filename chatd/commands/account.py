@@ -40,6 +40,8 @@ HOUR: Final = 3600.0
 DAY_MS: Final = 86_400_000
 COMING: Final = ("client", "since", "later")
 """What whoever comes in may say of how: see `welcome`."""
+COMING_BACK: Final = (*COMING, "device")
+"""And who has been here before."""
 
 
 def arrival(tx: ReadTx, account: Account, settings: Settings) -> dict[str, Any]:
@@ -206,7 +208,7 @@ def _folded(typed: str) -> str:
     example="/login bob",
     prepare=_prepare_login,
     after=arrival,
-    optional=COMING,
+    optional=COMING_BACK,
 )
 def login(tx: Tx, me: Me, slow: Checked, name: str, code: str | int = "", **coming: Any) -> Reply | Ask | Refusal:
     """Log in. The password is asked for and never shown; then the code, where you have a second factor."""
@@ -249,17 +251,22 @@ def welcome(
     client: str | int = "",
     since: Any = None,
     later: str | int = "",
+    device: str | int = "",
     **_: Any,
 ) -> Reply:
     """A device is in: its token, who there is, which groups, and what was missed. `client`: which program it is;
-    `since`: its own cursor. `later`: it has the token only, and comes in with it once it has said all it has to say.
+    `since`: its own cursor; `device`: which device of the account's it is. `later`: it has the token only, and comes in
+    with it once it has said all it has to say.
+
+    @raise Refusal: NO_DEVICE.
     """
     token = secrets.token_hex(32)
     login = tx.add_login(account.id, hash_token(token), str(client)[:64], me.address)
     if later:
         return Reply("vouched", {"token": token, "name": account.name, "account": account.id})
-    fields = {"token": token} | _lost(tx, _since(since))
-    return Reply("welcome", fields, Turn(account=account, login=login, since=_since(since)))
+    stock, bound = keys.bind_login(tx, account.id, login, device) if device != "" else ({}, None)
+    fields = {"token": token} | stock | _lost(tx, _since(since))
+    return Reply("welcome", fields, Turn(account=account, login=login, since=_since(since), device=bound))
 
 
 def tidy_logins(tx: Tx, here: Iterable[int], days: int) -> None:

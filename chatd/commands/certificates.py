@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from chatd.command import command
-from chatd.commands.account import COMING, arrival, welcome
+from chatd.commands.account import COMING_BACK, arrival, welcome
 from chatd.errors import Refusal
 from chatd.model import Me, Reply
 from chatd.rules import Needs
@@ -63,7 +63,7 @@ def _fingerprint(me: Me, typed: str) -> str:
     return found
 
 
-@command("/external [name]", needs=Needs.NOTHING, topic="", after=arrival, optional=COMING)
+@command("/external [name]", needs=Needs.NOTHING, topic="", after=arrival, optional=COMING_BACK)
 def external(tx: Tx, me: Me, name: str | int = "", **coming: Any) -> Reply:
     """Log in by the certificate that this connection came with (programs)."""
     if me.account:
