@@ -10,10 +10,11 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from chatd.ctl.backup import make, restore
+from chatd.ctl.backup import BadBackup, make, restore
 from chatd.store import ReadTx
-from chatd.store.backup import EPOCH_MS, LEAP, RATES
+from chatd.store.backup import EPOCH_MS, LEAP, RATES, settle
 from chatd.store.check import check
+from chatd.store.sqlite import FILE
 from tests.live import new_mid
 from tests.memory import PASSWORD, Client, Server
 
@@ -57,10 +58,9 @@ class RestoreTests(SynchronousTestCase):
 
     def test_every_counter(self) -> None:
         """Each number that is never given again goes on past all that can have been given by now, in tables that were
-        empty, too; where the clock is wrong, a good way past those of the backup.
+        empty, too. A clock that is behind the backup is refused.
         """
         self.assertNotIn("file", self.sequences())
-        before = self.sequences()
         self.lose("second", BACKED_UP + DAY_MS)
         seconds = (BACKED_UP + DAY_MS - EPOCH_MS) // 1000
         after = self.sequences()
@@ -71,7 +71,16 @@ class RestoreTests(SynchronousTestCase):
             self.assertEqual(seq, seconds * RATES.get(table, 100), table)
         self.assertLess(max(after.values()), 1 << 53)
         self.sound()
-        self.lose("third", 0)
+        with self.assertRaisesRegex(BadBackup, "made later than it is by this clock"):
+            restore(self.backup, self.root / "third", BACKED_UP - DAY_MS)
+        self.assertEqual(list((self.root / "third").iterdir()), [])
+
+    def test_before_the_beginning(self) -> None:
+        """Whatever the clock says, counters leap a good way."""
+        before = self.sequences()
+        self.server.stop()
+        settle(self.server.data / FILE, 0)
+        self.server = Server(self.server.data, moment=BACKED_UP)
         self.assertEqual(self.sequences()["event"], before["event"] + LEAP)
         self.sound()
 

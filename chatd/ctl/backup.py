@@ -37,6 +37,8 @@ LOGS: Final = (f"{FILE}-wal", f"{FILE}-journal")
 """What SQLite has committed, or begun, and not written to the database yet."""
 TRIES: Final = 10
 SLICE: Final = 1 << 20
+SKEW_MS: Final = 3_600_000
+"""How far the clocks of two hosts may be apart. By the clock counters leap at a restore (store.backup)."""
 ON_ITS_WAY: Final = 0.5
 """Seconds in which a file that has just come or gone is so for disk and database alike."""
 
@@ -244,6 +246,8 @@ def restore(source: Path, data: Path, now: int) -> dict[str, Any]:
         folder = Path(name)
         held = unpack(source, folder)
         _known(folder)
+        if held["at"] - now > SKEW_MS:
+            raise BadBackup("it was made later than it is by this clock; put that right first")
         settle(folder / FILE, now)
         for path in sorted(folder.glob(f"{FOLDER}/*/*")):
             place = data / path.relative_to(folder)
