@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from chatd.command import command
 from chatd.errors import Refusal
 from chatd.limits import Limits
-from chatd.model import Account, Ask, Kind, Me, Reply, Role, Room
+from chatd.model import DELETED, Account, Ask, Kind, Me, Reply, Role, Room
 from chatd.rules import Needs
 
 if TYPE_CHECKING:
@@ -337,6 +337,8 @@ def _begin(
 ) -> int:
     if room.kind is Kind.INBOX:
         raise Refusal("NO_ROOM")
+    if room.name == f"@{DELETED}":
+        raise Refusal("NO_USER", name=DELETED, near="")
     tx.drop_oldest_uploads(me.account, me.settings.limits.account_uploads - 1)
     return tx.add_file(room.id, me.account, size=size, digest=digest, name=name, type=type, caption=caption, mid=mid)
 

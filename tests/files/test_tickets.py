@@ -9,7 +9,7 @@ from chatd import texts
 from chatd.commands.files import announce
 from chatd.errors import Refusal
 from tests.files.world import DATA, MID, Base, sha, ticket_in
-from tests.memory import Client
+from tests.memory import PASSWORD, Client
 
 
 class TicketTests(Base):
@@ -147,6 +147,14 @@ class TicketTests(Base):
         self.alice.call(do="logout", which="all")
         for ticket in tickets:
             self.assertEqual(self.raw(ticket).objects()[0]["error"]["code"], "TICKET")
+
+    def test_to_nobody(self) -> None:
+        """A conversation whose other end is no more takes no file, as it takes no line."""
+        room = self.alice.call(do="dm", user="bob")["ok"]["room_id"]
+        self.bob.call(do="delete-account", password=PASSWORD)
+        self.assertEqual(self.begin(room=room)["error"]["code"], "NO_USER")
+        self.assertEqual(self.alice.code(do="say", room=room, text="anybody?"), "NO_USER")
+        self.assertEqual(self.server.sql("SELECT count(*) FROM file"), [(0,)])
 
 
 class QuotaTests(Base):
