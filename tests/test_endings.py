@@ -67,3 +67,20 @@ class EndingTests(SynchronousTestCase):
         other.writer.release()
         other.advance(2)
         self.assertTrue(late.closed)
+
+    def test_what_waits_behind_a_reader_who_stalls(self) -> None:
+        """Who has stopped reading, and reads on once their login has ended, is told nothing that was asked before."""
+        self.bob.call(do="create", room="#ops")
+        for _ in range(40):
+            self.bob.call(do="say", room="#ops", text="x" * 4_000)
+        self.copy.transport.stick()
+        for _ in range(10):
+            self.copy.ask(do="history", room="#ops", count=40)
+        self.bob.call(do="say", room="#ops", text="later")
+        self.bob.call(do="logout", which="all")
+        self.copy.transport.drain()
+        for _ in range(10):
+            self.server.advance(0.1)
+        self.assertTrue(self.copy.closed)
+        pages = [each["ok"] for each in self.copy.objects() if "lines" in each.get("ok", ())]
+        self.assertFalse(any(line["text"] == "later" for page in pages for line in page["lines"]))
