@@ -183,6 +183,23 @@ class RestoredTests(ChatTestCase):
             person.reachable = True
         self.wait(31)
 
+    def test_a_key_that_was_used(self) -> None:
+        """One-time keys that were given out after the backup are given out again, and open no second message: that
+        is asked for, and arrives.
+        """
+        alice, bob, carol = (self.person(name) for name in ("alice", "bob", "carol"))
+        self.wait(2)
+        lost, backup = self.back_up()
+        bob.type("/dm alice")
+        bob.type("hi from bob")
+        self.lose(lost, backup, (alice, bob, carol))
+        carol.type("/dm alice")
+        carol.type("hi from carol")
+        self.wait(90)
+        self.assertIn("Something from carol could not be opened. It is asked for again.", alice.seen)
+        self.assertEqual(alice.said()[-1], "[carol] hi from carol")
+        self.assertEqual(carol.said()[-1], "carol: hi from carol  ++")
+
     def test_devices(self) -> None:
         """Devices that were added after the backup are so again, and one that was revoked stays revoked: whoever knows
         the account's signed lists shows them to the server again.
