@@ -250,14 +250,14 @@ class Courier:
     async def say(
         self, mid: str, number: int, content: Mapping[str, Any], kind: str = "text", **besides: Any
     ) -> dict[str, Any]:
-        """Send a message; the answer of its `say`. What was encrypted before a cut goes out as it was, what is known to
-        be stored does not.
+        """Send a message; the answer of its `say`, `partly`: not for every device of the room. What was encrypted before a
+        cut goes out as it was, what is known to be stored does not.
 
         @raise Refused: the server's refusal. @raise Unsent: a changed key in a conversation of two, or a group's log
             that is not the one known here.
         """
         if seq := self.sealing.stored_as(mid):
-            return {"seq": seq}
+            return {"seq": seq, "partly": bool((self.sealing.composed(mid) or {}).get("without"))}
         fresh = False
         for _ in range(ROUNDS):
             fields = self.sealing.composed(mid)
@@ -280,7 +280,7 @@ class Courier:
                 fresh = True
                 continue
             self.sealing.stored(mid, answer["seq"], self.now())
-            return answer
+            return {**answer, "partly": bool(fields["without"])}
         raise Unsent(Warn.FORK)
 
     async def claim(self, ends: Collection[End]) -> None:

@@ -33,7 +33,7 @@ class Line:
     mark: Mark | None = None
     weight: int = 0
     final: bool = False
-    """Somebody has come into the room since: that all have seen it will never be said of this line."""
+    """Somebody has come in since, or it did not go to all: that all have seen it will never be said of this line."""
 
     def shown(self) -> list[Fragments]:
         """The rows, with the mark behind the last one."""

@@ -125,6 +125,8 @@ class Sender:
             wire["room"] = entry.room if place is None else place.id
 
         def answered(fields: dict[str, Any]) -> None:
+            if fields.get("partly"):
+                self.chat.transcript.partly(entry.mid)
             self.stored(entry.mid, fields.get("seq", 0))
             self.pump()
 

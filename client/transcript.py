@@ -34,6 +34,7 @@ class Transcript:
         self.levels: dict[str, str] = store.get("levels", {})
         self._clock = clock
         self._shown: dict[int, int] = {}  # room -> the seq up to which its lines have been printed
+        self._partly: set[str] = set()
         self._day = ""
 
     def notice(self, *rows: str, style: str = "class:notice") -> None:
@@ -63,6 +64,13 @@ class Transcript:
         for fields in self.store.last(place.id, count, before=self.view.cursor + 1, after=after or 0):
             self.event(fields, 0)
         place.look(self.view.cursor)
+
+    def partly(self, mid: str) -> None:
+        """A line of mine went to some devices only: that all have seen it will never be said of it."""
+        self._partly.add(mid)
+        for line in self.tail.lines:
+            line.final = line.final or line.mid == mid
+        self.emit(self.tail.settle())
 
     def pass_over(self, fields: Mapping[str, Any]) -> None:
         """An event that is one of too many to be shown: if it is a line of mine, it waits no more."""
@@ -97,6 +105,7 @@ class Transcript:
             return False
         if not (live or caught) and line.mark is Mark.STORED:
             line.mark = None  # of the past it is not asked any more who has seen it
+        line.final = line.final or line.mid in self._partly
         self.add(line)
         return line.mark is Mark.STORED
 

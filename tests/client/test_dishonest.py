@@ -595,6 +595,8 @@ class LieTests(ChatTestCase):
         self.assertIn("alice's key changed; nothing is sent until /accept alice or /verify alice.", self.bob.seen)
         self.assertNotIn("to carol alone", " ".join(self.alice.said()))
         self.assertIn("bob: to carol alone", self.carol.said())
+        self.wait(5)
+        self.assertIn("bob: to carol alone  +", self.bob.said(), "not all of the room could see it")
 
     def test_unsigned_manifest(self) -> None:
         """A list of devices that alice has not signed is not used."""
