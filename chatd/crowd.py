@@ -120,14 +120,14 @@ class Trickle:
     Where a thousand do the same at once, whoever does something else would wait for all of them.
     """
 
-    __slots__ = ("_done", "_hurried", "_later", "_most", "_waiting")
+    __slots__ = ("_begun", "_done", "_hurried", "_later", "_most", "_waiting")
 
     def __init__(self, later: Callable[[Callable[[], None]], Any], most: int) -> None:
         """`later` has something done in the next turn; `most` are done in one."""
         self._later = later
         self._most = most
+        self._begun = self._hurried = False
         self._done = 0
-        self._hurried = False
         self._waiting: deque[Callable[[], None]] = deque()
 
     def __call__(self, do: Callable[[], None]) -> None:
@@ -135,20 +135,33 @@ class Trickle:
         if self._hurried:
             do()
         elif self._waiting or self._done >= self._most:
-            self._waiting.append(do)
+            self.later(do)
         else:
+            self._begin()
             self._done += 1
-            if self._done == 1:
-                self._later(self._turn)
             do()
 
+    def later(self, do: Callable[[], None]) -> None:
+        """Do this in a turn to come."""
+        if self._hurried:
+            self._later(do)
+        else:
+            self._begin()
+            self._waiting.append(do)
+
+    def _begin(self) -> None:
+        if not self._begun:
+            self._begun = True
+            self._later(self._turn)
+
     def _turn(self) -> None:
+        self._begun = False
         self._done = 0
         while self._waiting and self._done < self._most:
             self._done += 1
             self._waiting.popleft()()
         if self._done:
-            self._later(self._turn)
+            self._begin()
 
     def hurry(self) -> None:
         """The end is near: do what waits, and from now on everything at once."""

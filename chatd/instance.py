@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 GOODBYES: Final = 8
 """How many goodbyes are said in one turn of the reactor."""
+ONWARD: Final = 8
+"""How many sessions, of those that were stopped in the middle of what they have to say, go on in one."""
 
 
 class Connection(Protocol):
@@ -141,6 +143,9 @@ class Instance:
     """Through it go those who come in: a thousand who come back at once are not one commit that all others wait for."""
     goodbye: Trickle = field(init=False)
     """By it go those who leave."""
+    onward: Trickle = field(init=False)
+    """By it go on those who had more to say than is looked at in one turn."""
 
     def __post_init__(self) -> None:
         self.goodbye = Trickle(self.later, GOODBYES)
+        self.onward = Trickle(self.later, ONWARD)

@@ -63,7 +63,7 @@ class Limits:
     ring_bytes: int = 8_388_608
     passwords_waiting: int = 256
     write_lock_seconds: float = 3.0
-    batch_calls: int = 2_000
+    batch_calls: int = 500
     session_days: int = 30
     presence_members: int = 500
     monitored_people: int = 100

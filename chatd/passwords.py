@@ -1,15 +1,18 @@
 """What a password must be, and how it is kept: hashed with bcrypt, never as it was typed.
 
 The rule: no password is logged, put into an exception or kept after the call. `hash` and `verify` take as long as their
-cost says, on purpose; call them off the reactor thread (bcrypt lets go of the interpreter lock).
+cost says, on purpose; call them off the reactor thread (bcrypt lets go of the interpreter lock; in the daemon it runs
+in a process of its own, see hasher.py).
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import re
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -29,6 +32,7 @@ class Policy:
     common: bool = True
 
 
+_hashpw: Callable[[bytes, bytes], bytes] = bcrypt.hashpw
 _OPAQUE: Final = get_profile("OpaqueString")
 _BCRYPT: Final = re.compile(rb"\$2b\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}")
 _NOBODY: Final = b"." * 53  # a salt and a digest that nobody's password is known to have
@@ -62,7 +66,7 @@ def unmet(policy: Policy, password: str, name: str) -> tuple[str, ...]:
 
 def hash(password: str, cost: int) -> bytes:  # noqa: A001 - callers say passwords.hash
     """The bcrypt hash under which `password` is kept. `cost` is the base-2 logarithm of the rounds, 4 to 31."""
-    return bcrypt.hashpw(_prehash(password), bcrypt.gensalt(cost))
+    return _hashpw(_prehash(password), bcrypt.gensalt(cost))
 
 
 def verify(password: str, hashed: bytes | None, cost: int) -> bool:
@@ -75,12 +79,18 @@ def verify(password: str, hashed: bytes | None, cost: int) -> bool:
     kept = _cost(hashed)
     secret = _prehash(password)
     if hashed is None or kept is None:
-        bcrypt.checkpw(secret, _stand_in(cost))
+        _hashpw(secret, _stand_in(cost))
         return False
-    right = bcrypt.checkpw(secret, hashed)
+    right = hmac.compare_digest(_hashpw(secret, hashed), hashed)
     for missing in range(kept, cost):  # 2^kept + 2^kept + 2^(kept+1) + ... + 2^(cost-1) = 2^cost
-        bcrypt.checkpw(secret, _stand_in(missing))
+        _hashpw(secret, _stand_in(missing))
     return right
+
+
+def hash_by(hashpw: Callable[[bytes, bytes], bytes]) -> None:
+    """From now on, have this done wherever this process would call `bcrypt.hashpw`."""
+    global _hashpw
+    _hashpw = hashpw
 
 
 def is_hash(hashed: bytes) -> bool:

@@ -268,7 +268,7 @@ class ChatService(Service):
         gc.collect()
         gc.freeze()
         # What is made here is nearly all freed by its count; a collection walks the ring and every session for nothing.
-        gc.set_threshold(100_000, 20, 100)
+        gc.set_threshold(10_000, 20, 100)
         for pin in dict.fromkeys(each.pin for each in self._certificates.values()):
             print(f"TLS certificate, SHA-256: {pin}", file=sys.__stdout__)
         greeting = self._greeting()

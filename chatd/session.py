@@ -187,7 +187,7 @@ class Session:
             self.paused = False
             self.connection.resume_reading()
         if self.ending and self.turns.idle and self.state in _OPEN:
-            self.instance.later(lambda: self.instance.goodbye(lambda: self._finish(self.ending)))
+            self.instance.goodbye.later(lambda: self._finish(self.ending))
 
     def go_on(self) -> None:
         """Another turn for what was left waiting."""

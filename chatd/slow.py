@@ -7,8 +7,6 @@ keeps out itself.
 
 from __future__ import annotations
 
-import os
-import threading
 from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Any, Final
@@ -18,12 +16,12 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
+from chatd import passwords
 from chatd.errors import Refusal
+from chatd.hasher import Hasher
 
 EACH: Final = 10
 """How many tries of one network wait at a time."""
-BEHIND: Final = 10
-"""The niceness of the thread that hashes passwords: of a busy processor it gets a tenth."""
 
 Item = tuple[Callable[[], Any], Deferred[Any]]
 
@@ -92,23 +90,21 @@ class Line:
                 result.errback(Failure(Refusal("DRAINING")))
 
 
-def _yield_to_others() -> None:
-    """Have this thread run when no other wants to: bcrypt takes a whole processor, and chat goes before logins."""
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BEHIND)
-
-
 class PasswordThread(Line):
-    """The one thread on which passwords are hashed and checked, and the line before it."""
+    """The one thread on which passwords are checked, and the line before it. What takes long is done by a process
+    that it waits for."""
 
     def __init__(self, reactor: Any, most: int) -> None:
         self._pool = ThreadPool(1, 1, "passwords")
+        self._hasher = Hasher()
         super().__init__(lambda work: deferToThreadPool(reactor, self._pool, work), most)
 
     def start(self) -> None:
         """Start the thread."""
+        passwords.hash_by(self._hasher.hashpw)
         self._pool.start()
-        self._pool.callInThread(_yield_to_others)
 
     def stop(self) -> None:
         """Stop the thread."""
+        self._hasher.close()
         self._pool.stop()

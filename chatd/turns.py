@@ -19,7 +19,7 @@ from chatd.wire.framing import Overlong
 if TYPE_CHECKING:
     from chatd.session import Session
 
-TURN: Final = 1000
+TURN: Final = 32
 """How many lines of one session are looked at before it is the others' turn."""
 
 
@@ -127,7 +127,7 @@ class Turns:
                 if session.clogged:
                     break
                 if not left:
-                    session.instance.later(session.go_on)
+                    session.instance.onward.later(session.go_on)
                     break
                 left -= 1
                 bound, self._bound = self._bound, None

@@ -6,6 +6,7 @@ The rule: the file is a real one, and what stands in it is looked at through a c
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import sqlite3
 import threading
@@ -410,11 +411,11 @@ class LogTests(Base):
         self.assertEqual(self.server.sql("SELECT seen FROM account"), [(3,)])
 
 
-class ScanTests(TestCase):
-    """A read that takes very long, on real threads."""
+class ThreadTests(TestCase):
+    """Reads on real threads."""
 
-    async def test_it_does_not_hold_up_the_end(self) -> None:
-        """A database that is closed interrupts what still looks through it, and answers that it stops."""
+    def open(self) -> Database:
+        """A new file, with its threads."""
         folder = Path(self.mktemp())
         folder.mkdir()
         migrate(folder)
@@ -431,6 +432,27 @@ class ScanTests(TestCase):
             lock_seconds=1.0,
         )
         db.start()
+        return db
+
+    async def test_a_refusal_leaves_nothing(self) -> None:
+        """Reads that are refused leave next to nothing to the collector of garbage: it would stop everybody."""
+        db = self.open()
+        self.addCleanup(db.close)
+
+        def look(tx: ReadTx) -> None:
+            raise Refusal("NOT_LOGGED_IN")
+
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        for _ in range(100):
+            refusal = await db.read(look).addErrback(lambda failure: failure.value)
+            self.assertEqual(refusal.code, "NOT_LOGGED_IN")
+        self.assertLess(gc.collect(), 100 * 15)
+
+    async def test_it_does_not_hold_up_the_end(self) -> None:
+        """A database that is closed interrupts what still looks through it, and answers that it stops."""
+        db = self.open()
         begun = threading.Event()
 
         def look(tx: ReadTx) -> None:

@@ -193,11 +193,10 @@ class Database:
         """Have this read from one snapshot. `scans`: it may look through very much; such reads wait for one another,
         and nothing else waits for them.
         """
-        if scans:
-            return maybeDeferred(self._scanner.runWithConnection, self._scan, run)
-        return maybeDeferred(self._readers.runWithConnection, self._read, run)
+        pool, how = (self._scanner, self._scan) if scans else (self._readers, self._read)
+        return maybeDeferred(pool.runWithConnection, how, run).addCallback(_raised)
 
-    def _scan(self, held: Any, run: Callable[[ReadTx], T]) -> T:
+    def _scan(self, held: Any, run: Callable[[ReadTx], T]) -> T | _Refused:
         """As `_read`, but for what takes long: the end of this process need not wait for it."""
         connection: sqlite3.Connection = held._connection
         connection.set_progress_handler(lambda: self._closing is not None, GLANCE)
@@ -205,17 +204,22 @@ class Database:
             return self._read(held, run)
         except sqlite3.OperationalError as error:
             if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
-                raise Refusal("DRAINING") from error
+                return _Refused(Refusal("DRAINING"))
             raise
 
-    def _read(self, held: Any, run: Callable[[ReadTx], T]) -> T:
+    def _read(self, held: Any, run: Callable[[ReadTx], T]) -> T | _Refused:
+        """On a reader's thread. A refusal is no exception there: adbapi keeps an exception's frames in a cycle, and ten
+        thousand refused passwords would be a million objects for the collector, for which everybody waits.
+        """
         connection: sqlite3.Connection = held._connection
         try:
             connection.execute("BEGIN")
             return run(ReadTx(connection, self._clock(), self._node, self._steady()))
+        except Refusal as refusal:
+            return _Refused(refusal.with_traceback(None))
         except sqlite3.OperationalError as error:
             if sqlite.heals(error):
-                raise Refusal("BUSY") from error
+                return _Refused(Refusal("BUSY"))
             raise
         finally:
             sqlite.rollback(connection)
@@ -352,6 +356,17 @@ def attempt(tx: Tx, work: Work, origins: dict[int, Any]) -> Any:
     for seq in range(first + 1, tx.last_seq() + 1):
         origins[seq] = work.origin
     return result
+
+
+class _Refused(NamedTuple):
+    """A read was refused."""
+
+    why: Refusal
+
+
+def _raised(result: Any) -> Any:
+    """What was read, or the refusal as a Failure."""
+    return Failure(result.why) if isinstance(result, _Refused) else result
 
 
 class _Task:

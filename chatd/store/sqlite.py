@@ -13,7 +13,6 @@ import fcntl
 import os
 import random
 import sqlite3
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,8 +24,6 @@ Durability = Literal["full", "normal"]
 FILE: Final = "chatd.sqlite"
 LOG_PAGES: Final = 2_000
 """Pages of the write-ahead log past which a commit sees to it that the log begins anew."""
-BEHIND: Final = 10
-"""The niceness of the thread that checkpoints."""
 
 
 class Busy(Exception):
@@ -86,10 +83,8 @@ def overwriting(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def prepare_checkpointer(connection: sqlite3.Connection) -> None:
-    """Settings of the connection that checkpoints. Its thread, where it has one of its own, yields to all others."""
+    """Settings of the connection that checkpoints."""
     _prepare(connection)
-    if threading.current_thread() is not threading.main_thread():
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BEHIND)
 
 
 def checkpoint(connection: sqlite3.Connection) -> None:
