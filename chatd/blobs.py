@@ -28,8 +28,10 @@ from chatd.errors import Refusal
 
 FOLDER: Final = "blobs"
 """In the data folder."""
-SLICE: Final = 1 << 20
-"""How much is read at a time where a whole file is looked through."""
+SLICE: Final = 256 << 10
+"""How much is read at a time where a file is looked through."""
+STEP: Final = 8 << 20
+"""How much is hashed at a time while a file comes: other transfers need the thread, too."""
 PATIENCE: Final = 3.0
 """Seconds to wait for another process that holds a file for the length of one write; a stopped one holds it longer."""
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -176,7 +178,8 @@ class Part:
         self._fd = fd
         self.size = os.fstat(fd).st_size
         self.kept = True
-        self._hash = None if self.size else hashlib.sha256()
+        self._hash = hashlib.sha256()
+        self._hashed = 0
 
     def write(self, pieces: Sequence[bytes]) -> None:
         """Put these behind what is there.
@@ -195,8 +198,6 @@ class Part:
             raise
 
     def _write(self, data: memoryview) -> None:
-        if self._hash is not None:
-            self._hash.update(data)
         while data:
             written = os.pwrite(self._fd, data, self.size)
             self.size += written
@@ -208,15 +209,20 @@ class Part:
         if self._blobs._durable:
             os.fdatasync(self._fd)
 
+    def hash(self, most: int = STEP) -> None:
+        """Have the digest take what has come by now, at most so many bytes: beside `write`, and from the beginning of
+        what an earlier attempt brought.
+        """
+        for piece in _slices(self._fd, self._hashed, min(self.size, self._hashed + most)):
+            self._hash.update(piece)
+            self._hashed += len(piece)
+
     def check(self, digest: str | None) -> str:
         """The digest of all that is there; `digest` is what it should be.
 
         @raise Refusal: CHECKSUM; then nothing of the file is kept.
         """
-        if self._hash is None:
-            self._hash = hashlib.sha256()
-            for piece in _slices(self._fd):
-                self._hash.update(piece)
+        self.hash(self.size)
         found = self._hash.hexdigest()
         if digest is not None and found != digest:
             self.forget()
@@ -302,16 +308,15 @@ def check_blobs(folder: Path, stored: Iterable[Stored], *, deep: bool = False) -
 def _digest(path: Path) -> str:
     found = hashlib.sha256()
     with path.open("rb") as file:
-        for piece in _slices(file.fileno()):
+        for piece in _slices(file.fileno(), 0, path.stat().st_size):
             found.update(piece)
     return found.hexdigest()
 
 
-def _slices(fd: int) -> Iterator[memoryview]:
-    """All of an open file, in one buffer that is used again and again."""
-    buffer = memoryview(bytearray(SLICE))
-    at = 0
-    while count := os.preadv(fd, [buffer], at):
+def _slices(fd: int, at: int, end: int) -> Iterator[memoryview]:
+    """An open file from there to there, in one buffer that is used again and again."""
+    buffer = memoryview(bytearray(min(SLICE, end - at)))
+    while at < end and (count := os.preadv(fd, [buffer[: end - at]], at)):
         yield buffer[:count]
         at += count
 

@@ -276,10 +276,13 @@ class Transfer:
         ).addErrback(lambda _: None)
 
     async def _take(self, claim: Claim, part: Part) -> None:
-        """All bytes that are still to come: what wakes the reactor by its hand, and what is behind it by the pipe."""
+        """All bytes that are still to come: what wakes the reactor by its hand, and what is behind it by the pipe.
+        Beside it, on other threads, what has come is hashed and flushed.
+        """
         office = self._all
         pipe = self.socket.pipe()
         flushing: Deferred[None] | None = None
+        hashing: Deferred[None] = office.run(part.hash)
         flushed = part.size
         try:
             while part.size < claim.size:
@@ -292,8 +295,12 @@ class Transfer:
                         break
                     if self.gone:
                         raise Lost
+                    if hashing.called:
+                        hashing = office.run(part.hash)
                     if part.size - flushed >= FLUSH:
                         break
+                if hashing.called:
+                    hashing = office.run(part.hash)
                 self._note(claim.file, part.size)
                 if part.size - flushed >= FLUSH:
                     if flushing is not None:
@@ -306,6 +313,7 @@ class Transfer:
                 raise Lost from None
             raise
         finally:
+            await hashing
             if flushing is not None:
                 await flushing
             if pipe is not None:

@@ -336,6 +336,7 @@ BESIDES: dict[str, tuple[str, list[str]]] = {
 def beside(table: Table, heading: str, command: list[str]) -> None:
     """What another program of this folder prints, in its own words."""
     here = Path(__file__).resolve().parent
+    before = os.getloadavg()[0]
     words = [str(here / word) if word.endswith(".py") else word for word in command]
     with table.trying(heading):
         run = subprocess.run(
@@ -343,7 +344,8 @@ def beside(table: Table, heading: str, command: list[str]) -> None:
         )
         if run.returncode:
             raise Missing(run.stderr.strip() or f"ended with {run.returncode}")
-        table.heading(heading, f"`{' '.join(command)}`:")
+        busy = f"{before:.1f} before, {os.getloadavg()[0]:.1f} after"
+        table.heading(heading, f"`{' '.join(command)}` (load of the machine over a minute: {busy}):")
         table.say("```", *run.stdout.rstrip().splitlines(), "```")
 
 
@@ -413,9 +415,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         table = Table(plan, Path(name) / "data")
         table.say(WORDS.format(events=plan.events), f"{datetime.now(UTC):%Y-%m-%d}. {machine()}.")
-        with table.trying("chatd"):
-            prepare(table.data, plan.events)
-        for section in args.only.split(","):
+        sections = args.only.split(",")
+        if set(sections) - BESIDES.keys():
+            with table.trying("chatd"):
+                prepare(table.data, plan.events)
+        for section in sections:
             if section == "speed" or section in BESIDES or table.data.exists():
                 SECTIONS[section](table)
     if table.skipped:

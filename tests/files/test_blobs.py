@@ -53,6 +53,22 @@ class BlobTests(SynchronousTestCase):
         self.assertEqual(os.pread(fd, max(0, end - start), start), data[start : max(start, end)])
         os.close(fd)
 
+    def test_hashed_as_it_comes(self) -> None:
+        """What was hashed beside is not read again at the end, be it of this attempt or of one before."""
+        part = self.blobs.claim(1, "a", 10)
+        part.write([b"01234"])
+        part.close()
+        part = self.blobs.claim(1, "b", 10)
+        part.hash(3)
+        part.write([b"56"])
+        part.hash()
+        part.write([b"789"])
+        self.assertIsNotNone(part.path)
+        with Path(part.path or "").open("r+b") as file:
+            file.write(b"seven b")
+        self.assertEqual(part.check(None), sha(b"0123456789"))
+        part.close()
+
     def test_a_newer_attempt(self) -> None:
         """Who brought a file before cannot write another byte of it, nor give it its place."""
         old = self.blobs.claim(1, "old", 4)
