@@ -250,7 +250,7 @@ class Courier:
     async def say(
         self, mid: str, number: int, content: Mapping[str, Any], kind: str = "text", **besides: Any
     ) -> dict[str, Any]:
-        """Send a message; the answer of its `say`, `partly`: not for every device of the room. What was encrypted before a
+        """Send a message; the answer of its `say`, `partly`: not for every device there. What was encrypted before a
         cut goes out as it was, what is known to be stored does not.
 
         @raise Refused: the server's refusal. @raise Unsent: a changed key in a conversation of two, or a group's log
@@ -452,7 +452,7 @@ class Courier:
         """
         number = int(line["room_id"])
         self._rooms.pop(number, None)
-        if line["ev"] != entries.INHERITED and (proof := _proof(line)) is not None:
+        if line["ev"] != entries.INHERITED and (proof := entries.proof(line)) is not None:
             log = self.sealing.log(number, self.now())
             if log is None or int.from_bytes(proof[79:87], "big") > log.seq + 1:
                 await self.learn_log(number)
@@ -476,7 +476,7 @@ class Courier:
 
     async def proven(self, line: Mapping[str, Any]) -> bool:
         """Whether an event that changes a sealed group is what its actor has signed, by the log that is known here."""
-        number, proof = int(line["room_id"]), _proof(line)
+        number, proof = int(line["room_id"]), entries.proof(line)
         seq = 0 if proof is None else int.from_bytes(proof[79:87], "big")
         log = self.sealing.log(number, self.now())
         if log is None or seq > log.seq:
@@ -493,11 +493,3 @@ class Courier:
         """Whether an event names somebody as they are called; whose account is gone has no name."""
         account, name = line.get(f"{who}_id", 0), line.get(who)
         return not account or name == DELETED or self.keys.named(account, str(name))
-
-
-def _proof(line: Mapping[str, Any]) -> bytes | None:
-    """The entry that an event carries."""
-    try:
-        return encoding.data(line.get("proof"))
-    except encoding.Malformed:
-        return None

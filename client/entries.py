@@ -66,3 +66,13 @@ def inherits(line: Mapping[str, Any], log: Log) -> bool:
 
 def _owner(members: Mapping[int, Member]) -> int | None:
     return next((account for account, member in members.items() if member.role is Role.OWNER), None)
+
+
+def proof(line: Mapping[str, Any]) -> bytes | None:
+    """The entry that an event carries; None: there is none."""
+    from client.crypto import encoding
+
+    try:
+        return encoding.data(line.get("proof"))
+    except encoding.Malformed:
+        return None
