@@ -6,7 +6,6 @@ asked what, and when. Each question is asked once for one purpose: what is still
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -461,18 +460,8 @@ class Courier:
         proven = await self.proven(line)
         if not proven or line["ev"] == entries.INHERITED:
             return None if proven else Warn.UNSIGNED
-        where = f"{number} {int.from_bytes(encoding.data(line['proof'])[79:87], 'big')}"
-        told = self.keys.book.get("told", where)
-        if told == line["seq"]:
-            return None
-        if told is not None and not restored.is_lost(self, told):
-            return Warn.AGAIN
-        with self.keys.book.atomic(durable=False):
-            self.keys.book.put("told", where, line["seq"])
-        if told is not None:
-            with contextlib.suppress(Refused):
-                await restored.give_entries(self, number)  # what comes behind it may be ours
-        return None
+        entry = int.from_bytes(encoding.data(line["proof"])[79:87], "big")
+        return None if await restored.is_told_once(self, number, entry, line["seq"]) else Warn.AGAIN
 
     async def proven(self, line: Mapping[str, Any]) -> bool:
         """Whether an event that changes a sealed group is what its actor has signed, by the log that is known here."""

@@ -7,6 +7,7 @@ is shown by the device that signed it, since the server takes it from no other.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 from client.answers import Refused
@@ -38,9 +39,20 @@ def lose(courier: Courier, first: int, last: int) -> None:
         book.put(*LOST, [*(book.get(*LOST) or ()), [first, last]])
 
 
-def is_lost(courier: Courier, seq: int) -> bool:
-    """Whether the server has said that it has lost what came under this number."""
-    return any(first <= seq <= last for first, last in courier.keys.book.get(*LOST) or ())
+async def is_told_once(courier: Courier, number: int, entry: int, seq: int) -> bool:
+    """Whether an entry of a group is told by this event for the first time, or again since the server had lost it."""
+    book, where = courier.keys.book, f"{number} {entry}"
+    told = book.get("told", where)
+    if told == seq:
+        return True
+    if told is not None and not any(first <= told <= last for first, last in book.get(*LOST) or ()):
+        return False
+    with book.atomic(durable=False):
+        book.put("told", where, seq)
+    if told is not None:
+        with contextlib.suppress(Refused):
+            await give_entries(courier, number)  # what comes behind it may be ours
+    return True
 
 
 async def give_devices(courier: Courier) -> None:
