@@ -107,7 +107,7 @@ def _prepared(outcome: Slow | Ask, session: Session, call: Call) -> None:
 class Work:
     """A session's call on its way through the writer."""
 
-    __slots__ = ("_gated", "_slow", "account", "call", "light", "me", "mid", "origin", "room")
+    __slots__ = ("_gated", "_slow", "account", "call", "light", "login", "me", "mid", "origin", "room")
 
     def __init__(
         self, session: Session, call: Call, entry: command.Command, slow: Any = None, *, gated: bool = False
@@ -117,6 +117,7 @@ class Work:
         self.me = session.identity.me
         self.light = entry.light and bool(session.account)
         self.account = session.account
+        self.login = self.me.login
         self.room: str | int | None = (call.room or session.focus) if self.light else None
         self.mid = call.mid if session.account else None
         self._slow = slow

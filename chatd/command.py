@@ -290,7 +290,7 @@ def perform(tx: Tx, me: Me, call: Call, slow: Any = None) -> Outcome:
     @raise Refusal: nothing was changed.
     """
     entry = TABLE[call.verb]
-    if me.login and not (entry.local or entry.light) and not tx.stands(me.login):
+    if me.login and not entry.local and not tx.stands(me.login):
         raise Refusal("NOT_LOGGED_IN")  # it was ended a moment ago, and the session has not heard of that yet
     if call.mid is not None and me.account and not (entry.read or entry.local):
         # Before anything else: who has left a group, and asks again whether that was done, is not in it any more.

@@ -35,7 +35,7 @@ class _Work:
     def __init__(self, run: Callable[[Tx], Any], me: Me | None = None, call: Call | None = None) -> None:
         self.run = run
         self.light = call is not None and TABLE[call.verb].light
-        self.account = 0 if me is None else me.account
+        self.account, self.login = (0, 0) if me is None else (me.account, me.login)
         self.room = (call.room or me.room) if call is not None and me is not None else None
         self.mid = None if call is None else call.mid
         self.origin = None

@@ -48,13 +48,16 @@ class EndingTests(SynchronousTestCase):
 
     def test_what_is_under_way(self) -> None:
         """A call that comes behind the end of its login is not done: nobody who is put out leaves a door open."""
+        self.bob.call(do="create", room="#ops")
         self.server.writer.hold()
         self.bob.ask(do="logout", which="all")
+        self.copy.ask(do="say", room="#ops", text="still here")
         self.copy.ask(do="cert", what="add", which=FINGERPRINT)
         self.server.writer.release()
         self.server.advance(1)
         self.assertTrue(self.copy.closed)
         self.assertEqual(self.server.sql("SELECT fingerprint FROM certificate"), [])
+        self.assertEqual(self.server.sql("SELECT text FROM event WHERE kind = 'say'"), [])
 
     def test_who_is_just_coming_in(self) -> None:
         """A login that is ended between its commit and what it is told of then is none."""

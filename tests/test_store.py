@@ -199,7 +199,7 @@ class GroupCommitTests(Base):
             """One light call, under a mid."""
 
             light = True
-            account = 1
+            account = login = 1
             mid = "0190f7a2-0000-7000-8000-000000000001"
             origin = None
 

@@ -48,6 +48,7 @@ class Tx(
 
     def begin(self) -> None:
         """Start remembering; call once, under the write lock."""
+        self.begin_accounts()
         self.begin_log()
         self.begin_groups()
         self.begin_keys()

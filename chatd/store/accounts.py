@@ -9,6 +9,8 @@ import hashlib
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+import orjson
+
 from chatd.model import Account, Kind, Role
 from chatd.store.base import Base
 from chatd.store.groups import GroupWrites
@@ -137,7 +139,31 @@ class AccountReads(Base):
 
 
 class AccountWrites(AccountReads, LogWrites, GroupWrites):
-    """What changes about who there is."""
+    """What changes about who there is. Which logins stand is remembered for the transaction, until any ends."""
+
+    def begin_accounts(self) -> None:
+        """Call once under the write lock."""
+        self._standing: set[int] = set()
+
+    def forget(self) -> None:
+        """Read anew: something changed, or was taken back."""
+        super().forget()
+        self._standing.clear()
+
+    def foresee_logins(self, logins: Iterable[int]) -> None:
+        """Read in one step which of these stand, so that `stands` need not."""
+        wanted = list(dict.fromkeys(logins))
+        if not wanted:
+            return
+        found = self._value(
+            "SELECT json_group_array(l.id) FROM json_each(?) j CROSS JOIN login l ON l.id = j.value",
+            orjson.dumps(wanted).decode(),
+        )
+        self._standing.update(orjson.loads(found))
+
+    def stands(self, login: int) -> bool:
+        """Whether this login has not ended."""
+        return login in self._standing or super().stands(login)
 
     def add_account(self, name: str, skeleton: str, password: bytes | None, kind: str = "person") -> Account:
         """A new account with its inbox, whose first event it is."""
@@ -179,6 +205,7 @@ class AccountWrites(AccountReads, LogWrites, GroupWrites):
             self.now,
             account,
         )
+        self._standing.clear()
         self._run("DELETE FROM login WHERE account = ?", account)
         self._run("DELETE FROM certificate WHERE account = ?", account)
         self._run("DELETE FROM request WHERE account = ?", account)
@@ -223,6 +250,7 @@ class AccountWrites(AccountReads, LogWrites, GroupWrites):
     def forget_logins(self, idle_since: int) -> int:
         """Logins that were not used since then (ms) are no more, nor counts of tries that are over; how many were."""
         self._run("DELETE FROM throttle WHERE forget <= ?", self.now)
+        self._standing.clear()
         return self._run("DELETE FROM login WHERE used < ?", idle_since)
 
     def use_login(self, login: int, token: str, address: str) -> None:
@@ -247,6 +275,7 @@ class AccountWrites(AccountReads, LogWrites, GroupWrites):
 
     def drop_login(self, account: int, login: int) -> bool:
         """This device is logged out; whether it was in."""
+        self._standing.discard(login)
         return self._run("DELETE FROM login WHERE id = ? AND account = ?", login, account) > 0
 
     def drop_logins(self, account: int, but: int = 0) -> int:
@@ -255,6 +284,7 @@ class AccountWrites(AccountReads, LogWrites, GroupWrites):
         """
         self._run("DELETE FROM certificate WHERE account = ?", account)
         self._run("DELETE FROM ticket WHERE account = ?", account)
+        self._standing.clear()
         return self._run("DELETE FROM login WHERE account = ? AND id <> ?", account, but)
 
     def count_try(self, key: str, wait: float, keep: float) -> int:

@@ -43,12 +43,13 @@ class Work(Protocol):
     """One call that waits for the writer.
 
     `light`: it appends at most, and checks before it does, so that it needs no savepoint. `room` and `mid` are what
-    it will look up: read for the whole batch at once. `account` is on whose behalf; `origin` is handed to the feed
-    with its events.
+    it will look up: read for the whole batch at once. `account` is on whose behalf, by which `login`; `origin` is
+    handed to the feed with its events.
     """
 
     light: bool
     account: int
+    login: int
     room: str | int | None
     mid: str | None
     origin: Any
@@ -325,8 +326,9 @@ class Database:
 
 
 def foresee(tx: Tx, batch: list[Work]) -> None:
-    """Read what the batch's light calls will ask for, in two statements instead of two each."""
+    """Read what the batch's light calls will ask for, in three statements instead of three each."""
     tx.foresee_mids((work.account, work.mid) for work in batch if work.mid is not None)
+    tx.foresee_logins(work.login for work in batch if work.light and work.login)
     pairs = []
     for work in batch:
         if work.light:
@@ -373,7 +375,7 @@ class _Task:
     """Work of the daemon itself, whose result is a Deferred."""
 
     light = False
-    account = 0
+    account = login = 0
     room: str | int | None = None
     mid: str | None = None
     origin: Any = None
