@@ -232,6 +232,11 @@ class LinesTests(Base):
         self.assertIn(b"RAW ", irc.read())
         irc.send(b"CHATHISTORY LATEST #ops * 5\r\n")
         self.assertIn(b":alice!alice@chatd NOTICE #ops :a.bin 0.3 MB (file 1: /msg chatd get 1): hm\r\n", irc.read())
+        other = self.server.connect()
+        wanted = b"CAP REQ :draft/chathistory message-tags batch server-time\r\n"
+        other.send(wanted + b"PASS dave:Correct7horse\r\nNICK dave\r\nUSER d 0 * :d\r\nCAP END\r\n")
+        self.assertNotIn(b"a.bin", other.read())  # what it missed it fetches by itself
+        other.hang_up()
         self.bring(name=NASTY)
         irc.read()
         irc.send(b"PRIVMSG chatd :get 2\r\n")
