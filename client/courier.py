@@ -18,7 +18,7 @@ from client.crypto.identity import Alarm, News
 from client.crypto.message import End
 from client.crypto.roomlog import Log
 from client.findings import Came, Note, Opened, Warn
-from client.healing import KEPT_MS, Wound
+from client.healing import KEPT_MS, MIDS_MOST, Wound
 from client.keyring import Unknown, folded
 from client.logs import Behind
 from client.sealing import Sealing
@@ -396,16 +396,19 @@ class Courier:
 
     async def _again(self, fields: Mapping[str, Any]) -> None:
         """A device could not open some of my messages."""
-        end: End = fields["by"]
-        for mid in list(fields.get("mids", ()))[:100]:
+        end, mids = fields["by"], fields.get("mids")
+        rooms: dict[int, list[bytes]] = {}
+        for mid in mids[:MIDS_MOST] if isinstance(mids, list) else ():
             kept = self.keys.book.get("sent", str(mid))
-            if kept is None or not kept["seq"]:
+            if kept is None or not kept["seq"] or encoding.text(end.device.id) not in kept["envelopes"]:
                 continue
-            try:
-                room = await self.room(kept["room"], fresh=True)
-            except (Refused, Unsent):
-                continue  # I am not in there any more, or what the server shows of it is not right
-            mine = [other.device.id for other in room.ends]
+            number: int = kept["room"]
+            if number not in rooms:
+                try:
+                    rooms[number] = [other.device.id for other in (await self.room(number, fresh=True)).ends]
+                except (Refused, Unsent):
+                    rooms[number] = []  # I am not in there any more, or what the server shows of it is not right
+            mine = rooms[number]
             post = self.sealing.again(str(mid), end, mine, self.now())
             if post is not None:
                 await self.ask({"do": "post", **post})

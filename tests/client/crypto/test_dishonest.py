@@ -170,6 +170,26 @@ class LieTests(SynchronousTestCase):
         self.server.manifests[2].append(kept)
         self.heals(room, self.bob)
 
+    def test_asked_again_and_again(self) -> None:
+        """A device that asks for very much again costs its sender little: a room is looked at once for all of it."""
+        room = self.group()
+        mids = [self.alice.say(room, f"{number}") for number in range(20)]
+        settle(self.alice, self.bob, self.carol)
+        asked: list[str] = []
+
+        def twist(_: int, call: Mapping[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+            asked.append(call["do"])
+            return answer
+
+        alice = self.bob.keys.end(1, self.alice.keys.own.id)
+        assert alice is not None
+        for words in (mids, "mids", {"mids": 1}, [None, {}]):
+            run(self.bob.courier.word(alice, "retry", {"mids": words}))
+        self.server.twist = twist
+        settle(self.alice)
+        self.assertEqual((asked.count("recipients"), asked.count("post")), (1, 20))
+        self.heals(room, self.bob, self.carol)
+
     def test_manifests_without_end(self) -> None:
         """A server that always has more to show, and shows nothing new, is not listened to for ever."""
         room = self.group()
