@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred, ensureDeferred
 
+from chatd.model import Role
 from client import sentences
 from client.answers import Refused
 from client.outbox import new_mid
@@ -63,6 +64,8 @@ class SealedCalls:
             return ensureDeferred(self._change(call, wire, place.id))
         if place is not None and place.sealed and call.do == "search":
             return ensureDeferred(self._search(call, place.id))
+        if place is not None and place.sealed and place.kind == "group" and call.do in ("members", "admins"):
+            return ensureDeferred(self._members(wire, place))
         if place is not None and place.sealed and call.do == "history":
             return ensureDeferred(self._history(wire, place))
         if call.do in self._special and not call.fields.get("open"):
@@ -230,6 +233,28 @@ class SealedCalls:
             "more": False,
             "as": "found",
         }
+
+    async def _members(self, wire: dict[str, Any], place: Place) -> dict[str, Any]:
+        """Who is in a sealed group, and as what, is what the signed log says; the server says who is connected."""
+        sealed = self.chat.sealed
+        answer = await self._ask(wire)
+        log = (await sealed.room(place.id)).log if sealed.ready else None
+        if log is None:
+            return answer
+        names = {account: sealed.name_of(account) for account in log.members}
+        ranked = sorted(log.members.items(), key=lambda item: (-item[1].role, item[1].ranked))
+        if "members" not in answer:
+            admins = [names[account] for account, member in ranked if member.role is Role.ADMIN]
+            owner = next((names[account] for account, member in ranked if member.role is Role.OWNER), "")
+            return {**answer, "room": place.name, "owner": owner, "admins": admins}
+        told = {member.get("account"): member for member in answer["members"]}
+        order = sorted(ranked, key=lambda item: list(told).index(item[0]) if item[0] in told else len(told))
+        listed = [
+            {**told.get(account, {"online": False}), "account": account, "role": member.role.name.lower(),
+             "name": names[account] if account in told else sentences.GONE.format(name=names[account])}
+            for account, member in order
+        ]  # fmt: skip
+        return {**answer, "room": place.name, "members": listed}
 
     async def _history(self, wire: dict[str, Any], place: Place) -> dict[str, Any]:
         """A page of the server's, with what is opened here; a text of the server's own is none of the room's."""

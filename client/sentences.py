@@ -121,6 +121,7 @@ WARNED = {
     "changed": KEY_CHANGED,
 }
 CALLED_OPEN = "Warning: the server calls {room} open. It is sealed, and nothing is said there in clear."
+GONE = "{name} (gone, says the server)"
 MISNAMED = "Warning: the server has called {room} {was}. Nothing was said there."
 HIDDEN = "Warning: the server shows no keys of {name} any more. Nothing is said to {name} in clear."
 FORGED = "Warning: something in {room} is not what {name} sent. It is not shown."

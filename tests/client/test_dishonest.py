@@ -219,7 +219,8 @@ class LieTests(ChatTestCase):
         def lying(line: Line) -> list[Line]:
             if "lines" in (line.get("ok") or {}):
                 about = {"seq": 1, "at": 1_700_000_000_000, "by": "alice", "by_id": 1, "sealed": None, "mid": None}
-                line["ok"]["lines"].append({**about, "text": "EVIL", "proof": None})
+                elsewhere = {"room": "#x", "room_id": 99}
+                line["ok"]["lines"].append({**about, **elsewhere, "text": "EVIL", "proof": None})
             if line.get("ev") == "say":
                 clear = {name: value for name, value in line.items() if name != "sealed"}
                 return [{**clear, "room_id": 99, "text": "EVIL"}]
@@ -500,6 +501,23 @@ class LieTests(ChatTestCase):
         self.assertEqual(" ".join(self.bob.seen).count("set the door of #ops"), 1)
         self.assertEqual(self.bob.chat.talk.prompt, "#ops [e2e]> ")
         self.heals("Warning: something of alice's was sent to you twice. It is shown once.", gap=True)
+
+    def test_who_is_in(self) -> None:
+        """Who is in a group, and as what, is what was signed: nobody is hidden, made up or given a rank."""
+
+        def lies(line: Line) -> list[Line]:
+            ok = line.get("ok") or {}
+            if "members" in ok:
+                ok["members"] = [{"name": "EVIL", "account": 9, "role": "admin"}, *ok["members"][:2]]
+            if "admins" in ok:
+                ok |= {"owner": "EVIL", "admins": ["bob"]}
+            return [line]
+
+        self.lie(lies, "/members", "/admins", by=self.bob)
+        self.assertEqual(
+            self.bob.seen[-2:], ["#ops 3: alice (owner) bob carol (gone, says the server)", "#ops owner alice"]
+        )
+        self.heals()
 
     def test_an_owner_leaves(self) -> None:
         """Who inherits is what the signed log says."""
