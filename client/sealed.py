@@ -181,7 +181,8 @@ class Sealed:
         if me is None or unshown is None:
             return
         try:
-            await self.ask({"do": "publish", "manifest": unshown})
+            if encoding.text(me.manifest.raw) == unshown:  # else a later one of ours has gone out since
+                await self.ask({"do": "publish", "manifest": unshown})
         except Refused as refused:
             if refused.code != "STALE":
                 raise

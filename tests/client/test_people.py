@@ -272,6 +272,28 @@ class RecoveryTests(Base):
         new.type(code)
         self.assertIn("Your keys are back. Devices that you have lost: /devices", new.seen)
 
+    def test_refused_while_registering(self) -> None:
+        """Where the server will not keep it yet, it is tried again; a device that is added meanwhile harms no key."""
+        erin = Person(self, "erin")
+        refused: list[str] = []
+
+        def refuse(line: dict[str, Any]) -> list[dict[str, Any]]:
+            if "blob" in (line.get("ok") or {}) and len(refused) < 3:
+                refused.append("once")
+                return [{"re": line["re"], "error": {"code": "BUSY", "text": "The server cannot write just now."}}]
+            return [line]
+
+        erin.cables[-1].lie = refuse
+        erin.register()
+        laptop = self.another("erin", "laptop")
+        erin.type(f"/device add {self.find(laptop, CODE)}")
+        self.wait(20)
+        self.assertEqual(len(refused), 3)
+        self.assertIsNotNone(erin.chat.sealed.keys.account_key)
+        self.assertTrue(erin.chat.sealed.ready)
+        rows = self.told(erin, "/devices")
+        self.assertEqual(len(rows), 2, rows)
+
     def test_not_in_a_line(self) -> None:
         """The code is not typed in a command, and never shown or remembered."""
         code = self.find(self.alice, RECOVERY)
