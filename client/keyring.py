@@ -217,10 +217,11 @@ class Keyring:
             return None if head == person.newest.hash else Alarm.FORKED
         return None
 
-    def device(self, account: int, ak: bytes, device: bytes) -> Device | None:
+    def device(self, account: int, ak: bytes, device: bytes) -> Device:
         """A device of an account under the key that a room log names, or under the one that is believed in instead.
 
-        @raise Unknown: the account's manifests are not known here, or not from so early.
+        @raise Unknown: the account's manifests are not known here, or not from so early, or not the one with this
+            device.
         """
         person = self.person(account)
         if person is None:
@@ -228,7 +229,10 @@ class Keyring:
         manifest = person.under(ak)
         if manifest is None:
             raise Unknown(account, whole=True)
-        return manifest.devices.get(device) or person.device(device)
+        found = manifest.devices.get(device) or person.device(device)
+        if found is None:
+            raise Unknown(account)
+        return found
 
     def named(self, account: int, name: str) -> bool:
         """Whether this account is called so. Names never pass to another account; the first one heard is believed."""

@@ -210,6 +210,24 @@ class PeopleTests(SynchronousTestCase):
         self.alice.publish(manifest)
         self.assertIn(phone.keys.own.id, manifest.devices)
 
+    def test_a_new_device_changes_a_group(self) -> None:
+        """An entry that is signed by a device of which its reader has not heard yet is no forgery: its person's newest
+        manifest is fetched first.
+        """
+        room = self.alice.create("#ops", self.bob)
+        settle(self.alice, self.bob)
+        phone = Party(self.server, 1, "alice", first=False)
+        entry, code = phone.keys.entry(identity.read(self.server.manifests[1][-1]).ak, self.server.now)
+        manifest = self.alice.keys.link(code, entry, self.server.now)
+        assert manifest is not None
+        self.alice.publish(manifest)
+        run(phone.courier.learn(1))
+        phone.change(room, "promote", 2)
+        settle(self.bob)
+        log = self.bob.sealing.log(room, self.server.now)
+        assert log is not None
+        self.assertEqual((log.seq, self.bob.warns), (3, []))
+
     def test_own_devices_hear_each_other(self) -> None:
         """What I write on one device is there on my other one, as mine."""
         phone = Party(self.server, 1, "alice", first=False)
