@@ -323,7 +323,11 @@ class Opening:
         await self.sealed.courier.tend()
 
     def _look_later(self) -> None:
-        self.chat.later("lost", LOST, lambda: self.sealed.do(self.sealed.courier.tend()))
+        def look() -> None:
+            if self.chat.inside and self.sealed.ready:
+                self.sealed.do(self.sealed.courier.tend())
+
+        self.chat.later("lost", LOST, look)
 
     def _received(self) -> None:
         """Tell the server which envelopes may go: their ratchets are on disk."""

@@ -118,6 +118,8 @@ MUTANTS = [
            'return bool(state["received"] >= HEARTBEAT_AFTER or late)', "return False", RATCHETS),
     Mutant("a message's key is forgotten", "sealing.py",
            'self.book.put("key", what, OPENED, now + KEPT_MS)\n            self.book.put("waiting"', 'self.book.put("waiting"', RATCHETS),
+    Mutant("a device that is not known is asked about", "keyring.py",
+           "if found is None:\n            raise Unknown(account)", "pass", PEOPLE),
     Mutant("what came without its envelope is asked for", "healing.py",
            "if key is None and (row.due <= now or name in broken):", "if False:", RATCHETS),
     Mutant("what was asked for is asked for again", "healing.py",
