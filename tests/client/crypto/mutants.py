@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[3]
 DISHONEST, RATCHETS, PEOPLE = (f"tests.client.crypto.test_{name}" for name in ("dishonest", "ratchets", "people"))
-CHATS, SEALED = "tests.client.test_dishonest", "tests.client.test_sealed"
+CHATS, WITHHELD, SEALED = (f"tests.client.test_{name}" for name in ("dishonest", "withheld", "sealed"))
 
 
 class Mutant(NamedTuple):
@@ -123,7 +123,7 @@ MUTANTS = [
     Mutant("what came without its envelope is asked for", "healing.py",
            "if key is None and (row.due <= now or name in broken):", "if False:", RATCHETS),
     Mutant("what was asked for is asked for again", "healing.py",
-           "row = row._replace(due=now + (RETRY_MS << row.asked), asked=row.asked + 1)", "continue", CHATS),
+           "row = row._replace(due=now + (RETRY_MS << row.asked), asked=row.asked + 1)", "continue", WITHHELD),
     Mutant("what was opened is kept with its key", "opening.py",
            "self.chat.store.keep(Held(fields[\"seq\"], fields[\"room_id\"], weight, fields))", "pass", SEALED),
     Mutant("what is stored is not sent again", "courier.py",
