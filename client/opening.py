@@ -43,11 +43,14 @@ class Opening:
         self.sealed = chat.sealed
         self._lines: deque[Mapping[str, Any] | Callable[[], None]] = deque()
         self._working = False
+        self._here = False
+        """Whether what waited for this device has come."""
         self._acked = 0
 
     def cut(self) -> None:
         """The connection has ended: what was not opened comes again."""
         self._lines.clear()
+        self._here = False
 
     def heard(self, lines: list[Mapping[str, Any]]) -> None:
         """Lines came: those that are sealed are opened, and none overtakes another."""
@@ -124,13 +127,16 @@ class Opening:
         try:
             while self._lines:
                 line = self._next()
-                if callable(line) or line["ev"] == "envelope":
+                early = not callable(line) and self._early(line)
+                if early or callable(line) or line["ev"] == "envelope":
                     done, taken = [], done
                     self.chat.hearing.take(taken)
                 if callable(line):
                     line()
                     continue
                 try:
+                    if early:
+                        await self._rest()
                     opened = await self._one(line)
                 except Lost:
                     self._lines.clear()
@@ -152,6 +158,21 @@ class Opening:
                 del self._lines[number]
                 return line
         return self._lines.popleft()
+
+    def _early(self, line: Mapping[str, Any]) -> bool:
+        """Whether this event may have come before its envelope: after a login, either may be the first."""
+        if self._here or line.get("sealed") is None or line.get("seq", 0) <= self.chat.view.cursor:
+            return False
+        return self.sealed.known and self.sealed.courier.sealing.lacks(line)
+
+    async def _rest(self) -> None:
+        """Have what waited for this device, and take that first."""
+        self._here = True
+        await self.sealed.ask({"do": "ping", "token": ""})
+        for line in list(self._lines):
+            if not callable(line) and line["ev"] == "envelope":
+                self._lines.remove(line)
+                await self._envelope(line)
 
     async def _one(self, line: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """A line as it is to be taken; None: it is no event of the log."""
@@ -250,7 +271,7 @@ class Opening:
             self.chat.later("stock", RESTOCK, lambda: self.sealed.do(self.sealed.restock()))
         if came.warn is not None:
             self._warn(came.warn, line)
-            self.chat.later("heal", 0.0, lambda: self.sealed.do(self.sealed.courier.tend()))
+            self.chat.later("heal", 0.0, lambda: self.after(self._tend))  # its event is known by then
         if came.seq is not None:
             await self._late(came.seq)
 
@@ -323,11 +344,11 @@ class Opening:
         await self.sealed.courier.tend()
 
     def _look_later(self) -> None:
-        def look() -> None:
-            if self.chat.inside and self.sealed.ready:
-                self.sealed.do(self.sealed.courier.tend())
+        self.chat.later("lost", LOST, self._tend)
 
-        self.chat.later("lost", LOST, look)
+    def _tend(self) -> None:
+        if self.chat.inside and self.sealed.ready:
+            self.sealed.do(self.sealed.courier.tend())
 
     def _received(self) -> None:
         """Tell the server which envelopes may go: their ratchets are on disk."""

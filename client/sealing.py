@@ -265,6 +265,15 @@ class Sealing(Logs):
         mine = log is None or log.was_in(header.log_seq, self.keys.account)
         return self._open(seq, sealed, header, now, mine=mine, last_try=last_try)
 
+    def lacks(self, line: Mapping[str, Any]) -> bool:
+        """Whether the envelope of this event is still to come."""
+        try:
+            sealed, header = message.from_wire(encoding.data(line["sealed"]))
+        except (Malformed, ValueError):
+            return False
+        own = header.device == self.keys.own.id
+        return not own and self.book.get("key", f"{sealed.digest.hex()} {header.account}") is None
+
     def _in_place(self, room: int, header: Header, now: int, *, late: bool, last_try: bool) -> Warn | None:
         """Whether the sender was a member, on the chain that is known here, and not behind what was said since."""
         log = self.log(room, now)

@@ -205,6 +205,29 @@ class LostTests(Base):
         self.alice.start()
         self.assertEqual(self.alice.said()[-3:], ["bob: before", "bob: lost", "bob: after"])
 
+    def test_events_before_their_envelopes(self) -> None:
+        """What was missed may come before what opens it: nothing is said to be closed meanwhile."""
+        begin, held = Cable.__init__, list[dict[str, Any]]()
+
+        def behind(line: dict[str, Any]) -> list[dict[str, Any]]:
+            if line.get("ev") == "envelope":
+                held.append(line)
+                return []
+            came = [*held, line] if line.get("as") == "pong" else [line]
+            del held[: len(came) - 1]
+            return came
+
+        def made(cable: Cable, *args: Any) -> None:
+            begin(cable, *args)
+            cable.lie = behind
+
+        self.alice.pull()
+        self.bob.type("missed")
+        self.patch(Cable, "__init__", made)
+        self.alice.plug()
+        self.assertEqual(self.alice.said()[-1], "bob: missed")
+        self.assertNotIn("cannot be opened", " ".join(self.alice.seen))
+
     def test_killed_when_it_came_at_last(self) -> None:
         """Killed between the envelope that was asked for and the line that it opens: the next process reads it."""
         cable = self.alice.cables[-1]
