@@ -24,7 +24,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from chatd.errors import Refusal
 from chatd.model import Event
 from chatd.store import ReadTx, Tx, sqlite
-from chatd.store.database import CHECKPOINT, Database
+from chatd.store.database import CHECKPOINT, FEW, Database
 from chatd.store.log import _WINDOW as PAGE_WINDOW
 from chatd.store.migrate import COMPAT, SCHEMA, TooNew, last_seq, migrate
 from tests.memory import Client, Server, settings
@@ -260,6 +260,34 @@ class GroupCommitTests(Base):
         self.alice.send(b'{"do":"say","room":"#ops","text":"x"}\n' * 120)
         self.assertEqual(self.db.meter.commits, commits + 3)
         self.assertEqual(len(self.texts()), 120)
+
+    def test_a_fair_share(self) -> None:
+        """Who floods waits behind themselves, in order; a ping waits for all that came before it, the flood too."""
+        server = Server(Path(self.mktemp()), settings=settings(waiting_lines=1_000))
+        self.addCleanup(server.stop)
+        flooder, carol, bob = server.program("alice"), server.program("carol"), server.program("bob")
+        flooder.call(do="create", room="#ops", people=["bob", "carol"])
+        for client in (flooder, bob, carol):
+            client.read()
+        server.writer.hold()
+        server.db.write(lambda tx: None)
+        server.advance(0)
+        flood = b"".join(b'{"do":"say","room":"#ops","text":"%d"}\n' % number for number in range(600))
+        flooder.protocol.dataReceived(flood)
+        for _ in range(10):
+            server.advance(0)
+        carol.protocol.dataReceived(b'{"id":7,"do":"ping"}\n')
+        bob.protocol.dataReceived(b'{"do":"say","room":"#ops","text":"honest"}\n')
+        server.advance(0)
+        while server.writer.step():
+            pass
+        lines = bob.objects()
+        said = [line["text"] for line in lines if line.get("ev") == "say"]
+        self.assertLess(said.index("honest"), FEW + 2)
+        said.remove("honest")
+        self.assertEqual(said, [str(number) for number in range(600)])
+        (pong,) = [line for line in carol.objects() if line.get("re") == 7]
+        self.assertGreaterEqual(pong["ok"]["seq"], max(line["seq"] for line in lines if line.get("ev") == "say"))
 
     def test_answers_come_after_the_commit(self) -> None:
         """Nobody is answered before the commit is in the file."""

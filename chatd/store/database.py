@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
@@ -31,6 +31,10 @@ TAIL: Final = 2_000
 """How many events of other instances a commit reads along with its own, and a look at a time."""
 GATHER: Final = 0.002
 """How long (s) a stream of calls may hold back the commit that it flows into. A lone call waits for one turn only."""
+FEW: Final = 200
+"""So many calls are done together in the order in which they came; of more, each session's `SHARE` of the light ones
+comes first."""
+SHARE: Final = 4
 CHECKPOINT: Final = 64
 """Commits between two checkpoints beside them."""
 GLANCE: Final = 100_000
@@ -241,14 +245,32 @@ class Database:
             self._next()
 
     def _next(self) -> None:
-        waiting = self._waiting
-        if len(waiting) <= self._batch:
-            batch = list(waiting)
-            waiting.clear()
-        else:
-            batch = [waiting.popleft() for _ in range(self._batch)]
+        batch = self._share()
         done = maybeDeferred(self._writer.runWithConnection, self._commit, batch, self._position(), self._mail())
         done.addBoth(self._answer, batch)
+
+    def _share(self) -> list[Work]:
+        """What the next commit is for. Where much waits nobody's share of light calls is larger than the others', so
+        that who floods waits behind themselves. Each session's calls stay in their order, and any other call, a ping
+        above all, comes behind everything that came before it.
+        """
+        waiting = self._waiting
+        if len(waiting) <= min(FEW, self._batch):
+            batch = list(waiting)
+            waiting.clear()
+            return batch
+        batch, left = [], deque[Work]()
+        taken: Counter[Any] = Counter()
+        for work in waiting:
+            if len(batch) < self._batch and (taken[work.origin] < SHARE if work.light else not left):
+                taken[work.origin] += 1
+                batch.append(work)
+            else:
+                left.append(work)
+        while left and len(batch) < min(FEW, self._batch):
+            batch.append(left.popleft())
+        self._waiting = left
+        return batch
 
     def _commit(
         self, held: Any, batch: list[Work], after: int, wanted: tuple[int, frozenset[int]]
