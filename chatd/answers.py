@@ -34,6 +34,10 @@ class Answers:
         self._nonsense = 0
         self._pong: Reply | None = None
 
+    def let_go(self) -> None:
+        """The session is over."""
+        del self._session
+
     # -- what came of it ----------------------------------------------------------------------------------------------
 
     def flown(self, call: Call, result: Any) -> None:

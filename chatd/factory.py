@@ -23,7 +23,7 @@ from chatd.protocol import ChatProtocol
 from chatd.session import State
 
 SWEEP: Final = 0.1
-STRANGERS_A_TURN: Final = 16
+STRANGERS_A_TURN: Final = 4
 """Of how many who are not in what they say is looked at in one turn of the reactor."""
 TIDY: Final = 10.0
 """Seconds between two looks at what changes slowly."""

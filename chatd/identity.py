@@ -53,6 +53,10 @@ class Identity:
         """Calls that begin from now on see it anew."""
         self._me = None
 
+    def let_go(self) -> None:
+        """The session is over."""
+        del self._session
+
     # -- in and out ---------------------------------------------------------------------------------------------------
 
     def log_in(self, account: Account, turn: Turn, reply: Reply) -> None:

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from chatd.session import Session
     from chatd.turns import Turns
 
-GOODBYES: Final = 8
+GOODBYES: Final = 3
 """How many goodbyes are said in one turn of the reactor."""
-ONWARD: Final = 8
+ONWARD: Final = 2
 """How many sessions, of those that were stopped in the middle of what they have to say, go on in one."""
 
 

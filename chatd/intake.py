@@ -39,6 +39,10 @@ class Intake:
         self.greeted = False
         """Whether the door is shown, before anything was said."""
 
+    def let_go(self) -> None:
+        """The session is over."""
+        del self._session
+
     # -- bytes --------------------------------------------------------------------------------------------------------
 
     def receive(self, data: bytes) -> None:

@@ -28,6 +28,7 @@ from chatd.errors import Refusal
 from chatd.instance import Transfer
 from chatd.pipe import Pipe
 from chatd.proxy import unmapped
+from chatd.reactor import accept_few
 from chatd.session import Session, State
 from chatd.wire.dialect import Dialect
 from chatd.wire.irc import Irc, is_irc
@@ -51,6 +52,17 @@ def choose(first: bytes, settings: Settings) -> Dialect:
     if first.lstrip()[:1] == b"{":
         return Json(settings.limits)
     return Irc(settings) if is_irc(first) else Plain(settings.limits)
+
+
+def is_in(selectable: Any) -> bool:
+    """Whether somebody is logged in there; yes, too, of whatever is no client's socket."""
+    protocol = getattr(selectable, "protocol", None)
+    while protocol is not None:
+        session = getattr(protocol, "session", None)
+        if session is not None:
+            return bool(session.account)
+        protocol = getattr(protocol, "wrappedProtocol", None)  # TLS, a proxy's header
+    return True
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
@@ -77,6 +89,7 @@ class ChatProtocol(Protocol):
     def connectionMade(self) -> None:
         """Somebody is there."""
         transport: Any = self.transport
+        accept_few(transport)
         instance = self.factory.instance
         address = getattr(transport.getPeer(), "host", "unix")
         if ":" in address:

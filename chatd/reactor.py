@@ -1,33 +1,121 @@
-"""How much one turn of the reactor looks at.
+"""How much one turn of the reactor looks at, and what first.
 
-The rule: when a thousand sockets have something to say at once, the answers of those who were heard are sent between
-them, not behind the last.
+The rule: whoever is in goes before who comes and who goes. When a thousand connections break or come back at once all
+of them are ready in one turn, and whoever says something meanwhile would wait for a thousand others. Used is what
+Twisted's epoll reactor keeps under private names; a reactor without them stays as it is.
 """
 
 from __future__ import annotations
 
+import select
+import time
+from collections.abc import Callable
 from typing import Any, Final
 
-A_TURN: Final = 16
-"""Sockets. The kernel hands the others over in the next turns, each in its turn (epoll(7), level-triggered)."""
+FEW: Final = 16
+"""So many sockets of those who are not in are looked at in one turn, beside all of those who are."""
+PAUSE: Final = 0.0003
+"""Seconds in which, while there are more of these, the other threads have the interpreter to themselves: a commit asks
+for it some twenty times, and beside a reactor that never rests waits for it each time."""
+ACCEPTS: Final = 1
+"""Connections that are taken in one turn before Twisted looks whether there are more: it goes on to twenty more."""
+Event = tuple[int, int]
 
 
-def bound_turns(reactor: Any) -> None:
-    """Have each turn of this reactor look at so many sockets at most; one that does not use epoll stays as it is."""
-    if hasattr(reactor, "_poller"):
-        reactor._poller = _Bounded(reactor._poller)
+def bound_turns(reactor: Any, is_in: Callable[[Any], bool]) -> None:
+    """Have each turn of this reactor look at no more than is good for those who are in: `is_in` tells who, of what the
+    reactor reads."""
+    if hasattr(reactor, "_poller") and hasattr(reactor, "_selectables"):
+        reactor._poller = Turns(reactor._poller, reactor._selectables, is_in)
 
 
-class _Bounded:
-    """Twisted's epoll object, but that it hands over less at a time."""
+def accept_few(transport: Any) -> None:
+    """Have the port that this connection came by accept few at a time."""
+    port = getattr(transport, "server", None)
+    if port is not None:
+        port.numberAccepts = ACCEPTS
 
-    def __init__(self, poller: Any) -> None:
-        self._poll = poller.poll
-        self._poller = poller
 
-    def poll(self, seconds: float, most: int) -> Any:
-        """What is ready, so many at most."""
-        return self._poll(seconds, min(most, A_TURN))
+class Turns:
+    """In place of the reactor's epoll object two of them, one in the other: the inner one has the sockets of those who
+    are not in, or whose other end will send no more, and hands over few at a time, each in its turn (epoll(7)).
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._poller, name)
+    What is new is in the inner one; where it belongs is looked at when it is ready.
+    """
+
+    def __init__(self, poller: Any, selectables: dict[int, Any], is_in: Callable[[Any], bool]) -> None:
+        self._first = poller
+        self._others = select.epoll()
+        self._selectables = selectables
+        self._is_in = is_in
+        self._outside: dict[int, int] = {}
+        """What the inner one has: descriptor, and what it is watched for."""
+        self._inside: dict[int, int] = {}
+        """The same of the outer one, but for what it had before."""
+        self._crowded = False
+        poller.register(self._others.fileno(), select.EPOLLIN)
+
+    def register(self, fd: int, events: int) -> None:
+        """Watch this, and also whether its other end will send no more."""
+        events = _with_end(events)
+        self._others.register(fd, events)
+        self._outside[fd] = events
+        self._inside.pop(fd, None)
+
+    def modify(self, fd: int, events: int) -> None:
+        """Watch it for something else."""
+        events = _with_end(events)
+        if fd in self._outside:
+            self._others.modify(fd, events)
+            self._outside[fd] = events
+        else:
+            self._first.modify(fd, events)
+            self._inside[fd] = events
+
+    def unregister(self, fd: int) -> None:
+        """Watch it no more."""
+        if self._outside.pop(fd, None) is not None:
+            self._others.unregister(fd)
+        else:
+            self._inside.pop(fd, None)
+            self._first.unregister(fd)
+
+    def poll(self, seconds: float, most: int) -> list[Event]:
+        """What is ready: all of who is in, and a few others."""
+        ready: list[Event] = []
+        inner = self._others.fileno()
+        others = False
+        for each in self._first.poll(seconds, most + 1):
+            fd, event = each
+            if fd == inner:
+                others = True
+            elif event & select.EPOLLRDHUP and (events := self._inside.pop(fd, None)) is not None:
+                self._first.unregister(fd)
+                self._others.register(fd, events)
+                self._outside[fd] = events
+                others = True
+            else:
+                ready.append(each)
+        if others:
+            if self._crowded:
+                time.sleep(PAUSE)
+            few = self._others.poll(0, FEW)
+            self._crowded = len(few) == FEW
+            for each in few:
+                fd, event = each
+                if not event & select.EPOLLRDHUP and self._is_in(self._selectables.get(fd)):
+                    events = self._outside.pop(fd)
+                    self._others.unregister(fd)
+                    self._first.register(fd, events)
+                    self._inside[fd] = events
+                ready.append(each)
+        return ready
+
+    def close(self) -> None:
+        """Close both."""
+        self._others.close()
+        self._first.close()
+
+
+def _with_end(events: int) -> int:
+    return events | select.EPOLLRDHUP if events & select.EPOLLIN else events

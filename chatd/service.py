@@ -40,7 +40,8 @@ from chatd.instance import Instance
 from chatd.listen import Files, server_endpoint
 from chatd.options import Options, settings_of
 from chatd.peers import Node, NodeTaken, Peers
-from chatd.protocol import choose
+from chatd.protocol import choose, is_in
+from chatd.reactor import bound_turns
 from chatd.retention import Sweeper
 from chatd.slow import PasswordThread
 from chatd.store.database import Committed, Database
@@ -64,7 +65,7 @@ FILE_THREADS: Final = 4
 FILE_NICE: Final = 5
 """How far the file threads stand back behind the reactor's and the writer's (nice): measured on two busy cores, a
 message's median while a file comes went from 1.3 ms to 0.7, as without files, at the same bytes a second."""
-SWITCH_INTERVAL: Final = 0.0005
+SWITCH_INTERVAL: Final = 0.0001
 """Seconds. The writer's thread gives the interpreter lock up at each statement, and beside a busy reactor waits this
 long to
 get it back: measured, Python's 5 ms make commits ten times slower."""
@@ -139,6 +140,7 @@ class ChatService(Service):
 
     def _start(self) -> None:
         sys.setswitchinterval(SWITCH_INTERVAL)
+        bound_turns(self._reactor, is_in)
         # A shell's usual 1024 open files would be as many people.
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         places = most - SPARE_FILES
@@ -268,7 +270,7 @@ class ChatService(Service):
         gc.collect()
         gc.freeze()
         # What is made here is nearly all freed by its count; a collection walks the ring and every session for nothing.
-        gc.set_threshold(10_000, 20, 100)
+        gc.set_threshold(5_000, 20, 100)
         for pin in dict.fromkeys(each.pin for each in self._certificates.values()):
             print(f"TLS certificate, SHA-256: {pin}", file=sys.__stdout__)
         greeting = self._greeting()

@@ -180,6 +180,8 @@ class Session:
 
     def pump(self) -> None:
         """Begin what can be begun, and read on unless too much waits."""
+        if self.state is State.GONE:
+            return
         self.turns.pump()
         if self.turns.crowded(self.instance.settings.limits):
             self._pause()
@@ -400,3 +402,11 @@ class Session:
         self.interview = None
         self.turns.clear()
         self.out.clear()
+        if self.turns.idle:
+            self._dissolve()
+
+    def _dissolve(self) -> None:
+        """Nothing is to come: hold nothing that holds this, so that no collector of garbage has to find it."""
+        for part in (self.intake, self.turns, self.answers, self.identity):
+            part.let_go()
+        del self.connection

@@ -98,6 +98,10 @@ class Turns:
         self._session.instance.waiting.discard(self)
         self.tell_watchers()
 
+    def let_go(self) -> None:
+        """The session is over."""
+        del self._session
+
     # -- in order -----------------------------------------------------------------------------------------------------
 
     def pump(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
@@ -16,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chatd import crowd
 from chatd.crowd import Bucket, network
 from chatd.factory import LINGER, LINGERING
+from chatd.session import Session
 from tests.live import PASSWORD, TWISTD, LiveTestCase, free_ports, new_mid
 from tests.memory import ABROAD, BANNER, DOOR, Client, Server, settings
 
@@ -206,6 +208,26 @@ class PlaceTests(Base):
             client.protocol.connectionLost(Failure(ConnectionLost()))
         server.factory.drain()
         self.assertEqual([client.protocol.session.account for client in crowd_[40:]], [0] * 20)
+
+    def test_nothing_is_left_of_who_has_gone(self) -> None:
+        """A session that is over is freed at once, and not by the collector of garbage, which stops everybody."""
+        server = self.serve()
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+
+        def visit(number: int) -> None:
+            client = server.program(f"bob{number}")
+            client.call(do="whoami")
+            client.protocol.connectionLost(Failure(ConnectionLost()))
+            client.protocol.session.pump()  # whatever comes too late does nothing
+            server.advance(0)
+            del client.protocol.session  # this stand-in for a socket holds its protocol for longer than Twisted's do
+
+        for number in range(5):
+            visit(number)
+        server.advance(1)
+        self.assertEqual([each for each in gc.get_objects() if isinstance(each, Session)], [])
 
     def test_too_slow_at_the_door(self) -> None:
         """Who does not log in in time is told why, each in their dialect; who logs out has that time again."""
