@@ -216,6 +216,11 @@ class PlaceTests(Base):
         gc.disable()
         self.addCleanup(gc.enable)
 
+        def sessions() -> set[int]:
+            return {id(each) for each in gc.get_objects() if isinstance(each, Session)}
+
+        before = sessions()
+
         def visit(number: int) -> None:
             client = server.program(f"bob{number}")
             client.call(do="whoami")
@@ -227,7 +232,7 @@ class PlaceTests(Base):
         for number in range(5):
             visit(number)
         server.advance(1)
-        self.assertEqual([each for each in gc.get_objects() if isinstance(each, Session)], [])
+        self.assertEqual(sessions() - before, set())
 
     def test_too_slow_at_the_door(self) -> None:
         """Who does not log in in time is told why, each in their dialect; who logs out has that time again."""
