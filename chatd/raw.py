@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
-FLUSH: Final = 8 << 20
+FLUSH: Final = 2 << 20
 """Bytes of an upload that are not flushed to the disk yet, at most about twice so many. Many at once would hold up the
 flush of a commit."""
 SAVE: Final = 2.0
