@@ -199,7 +199,7 @@ class KilledTests(ClientTestCase):
             met = self.chat("--plain", "--profile", name)
             write(met, "/dm alice\n/history\n/join #" + name + "\n/history\n/quit\n")
             self.assertEqual(await met.end(), 0, met.told())
-            self.assertEqual(self.found(r"^2.* alice: (line-\d+)$", met), self.accepted(where), met.told())
+            self.assertEqual(self.found(r"^\d{4}-.* alice: (line-\d+)$", met), self.accepted(where), met.told())
         self.no_key_twice()
         self.nothing_wrong()
 
@@ -222,7 +222,7 @@ class KilledTests(ClientTestCase):
             write(alice, f"{room}\n/history 500\n")
         write(alice, "/quit\n")
         self.assertEqual(await alice.end(), 0, alice.told())
-        read = self.found(r"^2.* (?:bob|carol): (line-\d+)$", alice)
+        read = self.found(r"^\d{4}-.* (?:bob|carol): (line-\d+)$", alice)
         self.assertEqual(sorted(read), sorted(self.typed), alice.told())
         self.nothing_wrong()
 
