@@ -159,7 +159,7 @@ def day_of(at: int) -> str:
 KEEP: Final = 6
 """How many lines stay changeable below the scrollback, for their marks."""
 TALL: Final = 3
-"""A line of more rows than this does not wait there."""
+"""A line of more rows than this does not wait there, and neither does what stands above it: all of it is to be read."""
 
 
 class Tail:
@@ -205,11 +205,9 @@ class Tail:
 
     def settle(self, *, all_of_it: bool = False) -> list[Line]:
         """The lines that leave upwards now, in order."""
-        count = 0
-        while count < len(self.lines):
-            line = self.lines[count]
-            if not (all_of_it or line.settled or len(line.rows) > TALL or len(self.lines) - count > self._keep):
-                break
+        tall = max((number for number, line in enumerate(self.lines, 1) if len(line.rows) > TALL), default=0)
+        count = len(self.lines) if all_of_it else max(tall, len(self.lines) - self._keep)
+        while count < len(self.lines) and self.lines[count].settled:
             count += 1
         out, self.lines = self.lines[:count], self.lines[count:]
         return out

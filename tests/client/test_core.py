@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from client import completion, formatting, profile
 from client.commands import Commands
 from client.crypto.vault import Unreadable, Vault, new_key, unwrap
-from client.lines import Line, Tail, Writer
+from client.lines import TALL, Line, Tail, Writer
 from client.outbox import Entry, Mark, Outbox, mid_of, new_mid
 from client.store import Held, Store
 from client.view import LINE, MENTION, Place, View, as_event
@@ -370,6 +370,16 @@ class LineTests(SynchronousTestCase):
         mine = Line([[("", "mine")]], mark=Mark.STORED)
         out = tail.add(mine) + tail.add(Line([[]])) + tail.add(Line([[]]))
         self.assertEqual((out[0], out[0].mark), (mine, Mark.STORED))
+
+    def test_what_is_tall_is_shown_whole(self) -> None:
+        """An answer of many rows is not cut to what the tail has room for, whatever above it still waits."""
+        tail = Tail()
+        mine = Line([[("", "mine")]], room=7, seq=5, mid="m", mark=Mark.STORED)
+        help_ = Line([[("", str(number))] for number in range(TALL + 1)])
+        later = Line([[("", "later")]], room=7, seq=6, mid="n", mark=Mark.STORED)
+        self.assertEqual(tail.add(mine), [])
+        self.assertEqual(tail.add(help_), [mine, help_])
+        self.assertEqual((tail.add(later), tail.lines, mine.mark), ([], [later], Mark.STORED))
 
     def test_queued_lines_stay_last(self) -> None:
         """What the server has given no place yet stays below what it has."""
