@@ -120,7 +120,7 @@ class Answers:
                 raise Refusal("NOT_LOGGED_IN")
             return after(tx, account, settings)
 
-        instance.db.read(read).addBoth(told).addCallback(
+        instance.db.read_between(read).addBoth(told).addCallback(
             lambda more: reply._replace(fields={**reply.fields, **more})
         ).addCallbacks(self._settle_late, self._untold, callbackArgs=(call,), errbackArgs=(call,))
 

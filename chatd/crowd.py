@@ -20,6 +20,8 @@ RESTS_AFTER: Final = 64
 RESTS_MOST: Final = 60.0
 """Refused lines, more than were taken, after which a connection is not read for as long as they would have taken, at
 the most so many seconds: to refuse costs, too, and whoever writes without a pause costs no more than who keeps pace."""
+LOGIN: Final = 0.004
+"""Seconds of a commit for each who may come in by it."""
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -85,33 +87,78 @@ class Pace:
         return min(RESTS_MOST, self._excess / limits.lines_per_second) if self._excess >= RESTS_AFTER else 0.0
 
 
+def at_once(limits: Limits, seconds: float) -> int:
+    """How many may come in by one commit where one takes so long: who says something meanwhile waits for all of them,
+    so that it is one as long as commits are quick; where the disk is slow, more share its time."""
+    return max(1, min(limits.logins_at_once, round(seconds / LOGIN)))
+
+
 class Gate:
     """Lets in so many at a time, the others in the order in which they came."""
 
-    __slots__ = ("_inside", "_waiting")
+    __slots__ = ("_admitting", "_inside", "_most", "_waiting")
 
-    def __init__(self) -> None:
+    def __init__(self, most: Callable[[], int]) -> None:
+        """`most` tells how many, whenever there may be room."""
+        self._most = most
         self._inside = 0
+        self._admitting = False
         self._waiting: deque[Callable[[], None]] = deque()
 
-    def enter(self, most: int, do: Callable[[], None]) -> None:
-        """Do this as soon as there is room among `most`; it says when it has left."""
-        if self._inside >= most:
-            self._waiting.append(do)
-        else:
-            self._inside += 1
-            do()
+    def enter(self, do: Callable[[], None]) -> None:
+        """Do this as soon as there is room; it says when it has left."""
+        self._waiting.append(do)
+        self._admit()
 
     def leave(self) -> None:
         """One is through."""
-        if self._waiting:
-            self._waiting.popleft()()
-        else:
-            self._inside -= 1
+        self._inside -= 1
+        self._admit()
+
+    def _admit(self) -> None:
+        """Who leaves at once comes back here: the loop goes on with the next."""
+        if self._admitting:
+            return
+        self._admitting = True
+        try:
+            while self._waiting and self._inside < self._most():
+                self._inside += 1
+                self._waiting.popleft()()
+        finally:
+            self._admitting = False
 
     def __len__(self) -> int:
         """How many wait."""
         return len(self._waiting)
+
+
+class Ration:
+    """How many lines one session may begin in a turn of the reactor: fewer once all together have begun so many.
+
+    Where fifty write without a pause, whoever says one thing would wait for the share of each of them.
+    """
+
+    __slots__ = ("_each", "_least", "_left", "_now", "_turn", "_whole")
+
+    def __init__(self, turn: Callable[[], int], *, whole: int, each: int, least: int) -> None:
+        """`turn` numbers the turns. All together have `whole` in one, a session `each`, and at any rate `least`."""
+        self._turn = turn
+        self._whole = self._left = whole
+        self._each = each
+        self._least = least
+        self._now = -1
+
+    def portion(self) -> int:
+        """How many lines the next session may begin."""
+        turn = self._turn()
+        if turn != self._now:
+            self._now = turn
+            self._left = self._whole
+        return max(self._least, min(self._each, self._left))
+
+    def spend(self, lines: int) -> None:
+        """So many were begun."""
+        self._left -= lines
 
 
 class Trickle:

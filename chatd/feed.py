@@ -329,7 +329,7 @@ class Feed:
             if same():
                 ear.astray()
 
-        self._db.read(read).addCallbacks(lambda page: self._page(ear, same, *page), unread).addErrback(broken)
+        self._db.read_between(read).addCallbacks(lambda page: self._page(ear, same, *page), unread).addErrback(broken)
 
     def _page(self, ear: Ear, same: Callable[[], bool], page: Page, seen: Mapping[int, Room]) -> None:
         if not same():

@@ -8,12 +8,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twisted.internet.defer import Deferred
 
 from chatd.command import Settings
-from chatd.crowd import Bucket, Gate, Trickle
+from chatd.crowd import Bucket, Gate, Ration, Trickle, at_once
 from chatd.errors import Refusal
 from chatd.feed import Feed
 from chatd.store.database import Database
@@ -28,6 +29,12 @@ GOODBYES: Final = 3
 """How many goodbyes are said in one turn of the reactor."""
 ONWARD: Final = 2
 """How many sessions, of those that were stopped in the middle of what they have to say, go on in one."""
+LINES: Final = 64
+"""How many lines are begun in one turn, of all sessions together: some ms."""
+TURN: Final = 32
+"""How many of one session, before it is the others' turn."""
+LEAST: Final = 5
+"""How many of one session when the others have had all of them: who says a thing or two does not wait."""
 
 
 class Connection(Protocol):
@@ -131,21 +138,29 @@ class Instance:
     """Run on the password thread, for somebody of this network."""
     later: Callable[[Callable[[], Any]], Any]
     """Run at the end of this reactor turn."""
+    unhurried: Callable[[Callable[[], Any]], Any]
+    """Run in a turn to come: where a commit is under way, once that had time to end."""
     dialects: Callable[[bytes, Settings], Dialect]
     """The dialect that a first line is written in."""
+    turn: Callable[[], int] = field(default_factory=lambda: count().__next__)
+    """The number of the reactor's turn; where nobody counts them, each question is one."""
     seconds: Callable[[], float] = time.monotonic
     """A clock that is never set back."""
     waiting: set[Turns] = field(default_factory=set)
     """The sessions with lines that are accepted and not begun."""
     buckets: dict[int | str, Bucket] = field(default_factory=dict)
     """How fast each account (before a login, each address) asks, over all of its connections here."""
-    gate: Gate = field(default_factory=Gate)
+    gate: Gate = field(init=False)
     """Through it go those who come in: a thousand who come back at once are not one commit that all others wait for."""
     goodbye: Trickle = field(init=False)
     """By it go those who leave."""
     onward: Trickle = field(init=False)
     """By it go on those who had more to say than is looked at in one turn."""
+    ration: Ration = field(init=False)
+    """How much that is."""
 
     def __post_init__(self) -> None:
-        self.goodbye = Trickle(self.later, GOODBYES)
-        self.onward = Trickle(self.later, ONWARD)
+        self.gate = Gate(lambda: at_once(self.settings.limits, self.db.meter.lately))
+        self.goodbye = Trickle(self.unhurried, GOODBYES)
+        self.onward = Trickle(self.unhurried, ONWARD)
+        self.ration = Ration(self.turn, whole=LINES, each=TURN, least=LEAST)

@@ -36,7 +36,7 @@ class Limits:
     login_wait: float = 40.0
     login_wait_most: float = 900.0
     login_forget: float = 900.0
-    logins_at_once: int = 3
+    logins_at_once: int = 16
     login_seconds: float = 300.0
     idle_seconds: float = 604_800.0
     keepalive_seconds: int = 60

@@ -24,7 +24,6 @@ from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import ILogObserver, Logger
 from twisted.python.failure import Failure
-from twisted.python.threadpool import ThreadPool
 
 from chatd import __version__, clock, commands, systemd  # noqa: F401  (the table fills)
 from chatd.audit import Audit, log_to
@@ -46,6 +45,7 @@ from chatd.retention import Sweeper
 from chatd.slow import PasswordThread
 from chatd.store.database import Committed, Database
 from chatd.store.migrate import TooNew, guests, last_moment, last_seq, migrate
+from chatd.threads import Threads
 from chatd.tls import OWN, BadCertificate, Certificate, own_certificate
 from chatd.transfers import Transfers
 from chatd.watching import Watching
@@ -65,10 +65,13 @@ FILE_THREADS: Final = 4
 FILE_NICE: Final = 5
 """How far the file threads stand back behind the reactor's and the writer's (nice): measured on two busy cores, a
 message's median while a file comes went from 1.3 ms to 0.7, as without files, at the same bytes a second."""
-SWITCH_INTERVAL: Final = 0.0001
+SWITCH_INTERVAL: Final = 0.00001
 """Seconds. The writer's thread gives the interpreter lock up at each statement, and beside a busy reactor waits this
-long to
-get it back: measured, Python's 5 ms make commits ten times slower."""
+long to get it back: measured, Python's 5 ms make commits ten times slower. It has to be shorter than what lies between
+two system calls of the reactor: each gives the lock up, too, for so short a time that who is woken by it comes too
+late, and waits anew."""
+UNHURRIED: Final = 0.002
+"""Seconds for which, while a commit is under way, what need not be done at once is left: the commit is over sooner."""
 
 
 def now_ms() -> int:
@@ -105,8 +108,7 @@ class ChatService(Service):
         self._sweeping_files = LoopingCall(self._sweep_files)
         self._sweeping_files.clock = reactor
         self._looks = 0
-        self._files = ThreadPool(1, FILE_THREADS, "files")
-        self._files.threadFactory = FileThread
+        self._files = Threads("files", FILE_THREADS, FileThread)
         self._passwords = PasswordThread(reactor, options.loaded.limits.passwords_waiting)
         self._stopping = False
 
@@ -140,7 +142,7 @@ class ChatService(Service):
 
     def _start(self) -> None:
         sys.setswitchinterval(SWITCH_INTERVAL)
-        bound_turns(self._reactor, is_in)
+        turns = bound_turns(self._reactor, is_in, lambda: self.db.committing)
         # A shell's usual 1024 open files would be as many people.
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         places = most - SPARE_FILES
@@ -176,7 +178,7 @@ class ChatService(Service):
         self.transfers = Transfers(
             self.db,
             blobs,
-            lambda do, *args: deferToThreadPool(self._reactor, self._files, do, *args),
+            lambda do, *args: deferToThreadPool(self._reactor, self._files, do, *args),  # type: ignore[arg-type]
             lambda: instance.settings.limits,
             audit,
             self._reactor.seconds,
@@ -191,6 +193,8 @@ class ChatService(Service):
             transfers=self.transfers,
             slowly=self._passwords.run,
             later=lambda do: self._reactor.callLater(0, do),
+            unhurried=lambda do: self._reactor.callLater(UNHURRIED if self.db.committing else 0, do),
+            turn=turns,
             dialects=choose,
         )
         self.factory = ChatFactory(instance, self._reactor, places)
@@ -270,7 +274,7 @@ class ChatService(Service):
         gc.collect()
         gc.freeze()
         # What is made here is nearly all freed by its count; a collection walks the ring and every session for nothing.
-        gc.set_threshold(5_000, 20, 100)
+        gc.set_threshold(2_500, 2, 2_000)
         for pin in dict.fromkeys(each.pin for each in self._certificates.values()):
             print(f"TLS certificate, SHA-256: {pin}", file=sys.__stdout__)
         greeting = self._greeting()

@@ -14,11 +14,11 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
-from twisted.python.threadpool import ThreadPool
 
 from chatd import passwords
 from chatd.errors import Refusal
 from chatd.hasher import Hasher
+from chatd.threads import Threads
 
 EACH: Final = 10
 """How many tries of one network wait at a time."""
@@ -95,7 +95,7 @@ class PasswordThread(Line):
     that it waits for."""
 
     def __init__(self, reactor: Any, most: int) -> None:
-        self._pool = ThreadPool(1, 1, "passwords")
+        self._pool = Threads("passwords", 1)
         self._hasher = Hasher()
         super().__init__(lambda work: deferToThreadPool(reactor, self._pool, work), most)
 

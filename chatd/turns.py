@@ -7,7 +7,7 @@ to one message a commit; every other call is a barrier: the next line is looked 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chatd import command
 from chatd.carry import Work, carry
@@ -18,9 +18,6 @@ from chatd.wire.framing import Overlong
 
 if TYPE_CHECKING:
     from chatd.session import Session
-
-TURN: Final = 32
-"""How many lines of one session are looked at before it is the others' turn."""
 
 
 class Refused(NamedTuple):
@@ -123,7 +120,8 @@ class Turns:
     def _begin(self) -> None:
         """Nothing is begun for whom the answers of what was begun already are too many to send."""
         session, lines = self._session, self.lines
-        taken, left = 0, TURN
+        ration = session.instance.ration
+        taken, left = 0, (portion := ration.portion())
         try:
             while not self.barrier and session.open:
                 if not (taken < len(lines) or self._bound is not None or self._wants or self.follow is not None):
@@ -158,6 +156,7 @@ class Turns:
                     session.answers.refuse(bound.ref, bound.refusal)
         finally:
             del lines[:taken]  # whatever fails, no line is begun twice
+            ration.spend(portion - left)
         self._taken += taken
 
     def _follow_on(self, after: int) -> None:

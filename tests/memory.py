@@ -289,6 +289,7 @@ class Server:
             transfers=self.transfers,
             slowly=self.slow.run,
             later=lambda do: self.reactor.callLater(0, do),
+            unhurried=lambda do: self.reactor.callLater(0, do),
             dialects=choose,
             seconds=self.reactor.seconds,
         )

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from chatd import crowd
-from chatd.crowd import Bucket, network
+from chatd.crowd import Bucket, Gate, Ration, at_once, network
 from chatd.factory import LINGER, LINGERING
 from chatd.session import Session
 from tests.live import PASSWORD, TWISTD, LiveTestCase, free_ports, new_mid
@@ -50,6 +50,69 @@ class BucketTests(SynchronousTestCase):
         self.assertEqual(network("203.0.113.7"), "203.0.113.7")
         self.assertEqual(network("2001:db8::1"), network("2001:db8::ffff:1"))
         self.assertNotEqual(network("2001:db8::1"), network("2001:db8:0:1::1"))
+
+
+class GateTests(SynchronousTestCase):
+    """So many at a time, in their order."""
+
+    def test_in_order(self) -> None:
+        """As many as there is room for; who leaves lets in who waits longest, and more where there is more room."""
+        most, done = 2, list[int]()
+        gate = Gate(lambda: most)
+        for number in range(6):
+            gate.enter(lambda number=number: done.append(number))  # type: ignore[misc]
+        self.assertEqual((done, len(gate)), ([0, 1], 4))
+        gate.leave()
+        self.assertEqual(done, [0, 1, 2])
+        most = 3
+        gate.leave()
+        self.assertEqual(done, [0, 1, 2, 3, 4])
+        most = 1
+        gate.leave()
+        gate.leave()
+        self.assertEqual(done, [0, 1, 2, 3, 4])
+        gate.leave()
+        self.assertEqual((done, len(gate)), ([0, 1, 2, 3, 4, 5], 0))
+
+    def test_who_leaves_at_once(self) -> None:
+        """Of ten thousand who wait all may have gone meanwhile: each leaves as it enters."""
+        gate = Gate(lambda: 1)
+        left = 0
+
+        def gone() -> None:
+            nonlocal left
+            left += 1
+            gate.leave()
+
+        gate.enter(lambda: None)
+        for _ in range(10_000):
+            gate.enter(gone)
+        gate.leave()
+        self.assertEqual((left, len(gate)), (10_000, 0))
+
+    def test_how_many(self) -> None:
+        """One where commits are quick, more where they are slow, never more than the limit."""
+        limits = settings(logins_at_once=5).limits
+        self.assertEqual([at_once(limits, ms / 1000) for ms in (0, 1, 5, 9, 20, 500)], [1, 1, 1, 2, 5, 5])
+
+
+class RationTests(SynchronousTestCase):
+    """So many lines a turn, of all sessions together."""
+
+    def test_portions(self) -> None:
+        """Each has a whole portion until all together have had theirs, then a few; the next turn begins anew."""
+        turn = 1
+        ration = Ration(lambda: turn, whole=70, each=32, least=5)
+        portions = []
+        for _ in range(5):
+            portions.append(ration.portion())
+            ration.spend(portions[-1])
+        self.assertEqual(portions, [32, 32, 6, 5, 5])
+        turn = 2
+        self.assertEqual(ration.portion(), 32)
+        ration.spend(1)
+        ration.spend(1)
+        self.assertEqual(ration.portion(), 32)
 
 
 class Base(SynchronousTestCase):

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import select
 import socket
+import time
 from types import SimpleNamespace
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from chatd.protocol import is_in
-from chatd.reactor import ACCEPTS, FEW, Turns, accept_few, bound_turns
+from chatd.reactor import ACCEPTS, FEW, HOLD, Turns, accept_few, bound_turns
 
 
 class TurnTests(SynchronousTestCase):
     """An epoll object, with sockets of people and of strangers."""
 
     def setUp(self) -> None:
+        self.busy = False
         self.inside: set[int] = set()
         self.selectables: dict[int, Any] = {}
         self.reactor = SimpleNamespace(_poller=select.epoll(), _selectables=self.selectables)
-        bound_turns(self.reactor, lambda each: each in self.inside)
+        self.number = bound_turns(self.reactor, lambda each: each in self.inside, lambda: self.busy)
         self.turns: Turns = self.reactor._poller
         self.addCleanup(self.turns.close)
 
@@ -63,6 +65,45 @@ class TurnTests(SynchronousTestCase):
             found = self.ready()
             self.assertEqual(found[0], one.fileno())
             self.assertEqual(len(found), FEW + 1)
+
+    def test_strangers_wait_for_a_commit(self) -> None:
+        """Where there are more strangers than a turn's, none is looked at while a commit is under way; who is in is. It
+        is over, or takes long: then they are.
+        """
+        one, other = self.come(inside=True)
+        other.send(b"x")
+        self.assertEqual(self.ready(), [one.fileno()])
+        one.recv(1)
+        for _ in range(3 * FEW):
+            self.come()[1].send(b"x")
+        self.busy = True
+        self.assertEqual(len(self.ready()), FEW)  # nobody knew yet how many there are
+        self.assertEqual(self.ready(), [])
+        other.send(b"x")
+        self.assertEqual(self.ready(), [one.fileno()])
+        one.recv(1)
+        self.busy = False
+        self.assertEqual(len(self.ready()), FEW)
+        self.busy = True
+        self.assertEqual(self.turns.poll(0.0001, 99), [])  # what wakes the reactor meanwhile is who is in
+        time.sleep(HOLD)
+        self.assertEqual(len(self.ready()), FEW)
+        self.assertEqual(len(self.ready()), FEW)
+
+    def test_few_strangers_do_not_wait(self) -> None:
+        """Where all of them are looked at in one turn nobody waits for a commit."""
+        self.busy = True
+        one, other = self.come()
+        other.send(b"x")
+        for _ in range(3):
+            self.assertEqual(self.ready(), [one.fileno()])
+
+    def test_numbers(self) -> None:
+        """Turns are numbered."""
+        before = self.number()
+        self.ready()
+        self.assertEqual(self.number(), before + 1)
+        self.assertEqual(self.number(), before + 1)
 
     def test_who_goes_comes_last(self) -> None:
         """Who is in and hangs up stands behind those who stay, and is not forgotten; nor is what they said last."""
@@ -112,7 +153,7 @@ class TurnTests(SynchronousTestCase):
         self.addCleanup(one.close)
         self.addCleanup(other.close)
         poller.register(one.fileno(), select.EPOLLIN)
-        bound_turns(reactor, lambda each: True)
+        bound_turns(reactor, lambda each: True, bool)
         self.addCleanup(reactor._poller.close)
         other.send(b"x")
         self.assertEqual(reactor._poller.poll(0, 1), [(one.fileno(), select.EPOLLIN)])
@@ -123,8 +164,9 @@ class TurnTests(SynchronousTestCase):
     def test_another_reactor(self) -> None:
         """One that has no such object stays as it is."""
         reactor = SimpleNamespace()
-        bound_turns(reactor, lambda each: True)
+        number = bound_turns(reactor, lambda each: True, bool)
         self.assertEqual(vars(reactor), {})
+        self.assertLess(number(), number())  # each question is a turn
 
 
 class InTests(SynchronousTestCase):

@@ -24,7 +24,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from chatd.errors import Refusal
 from chatd.model import Event
 from chatd.store import ReadTx, Tx, sqlite
-from chatd.store.database import CHECKPOINT, FEW, Database
+from chatd.store.database import CHECKPOINT, FEW, FILL, MANY, PATIENCE, Database
 from chatd.store.log import _WINDOW as PAGE_WINDOW
 from chatd.store.migrate import COMPAT, SCHEMA, TooNew, last_seq, migrate
 from tests.memory import Client, Server, settings
@@ -288,6 +288,82 @@ class GroupCommitTests(Base):
         self.assertEqual(said, [str(number) for number in range(600)])
         (pong,) = [line for line in carol.objects() if line.get("re") == 7]
         self.assertGreaterEqual(pong["ok"]["seq"], max(line["seq"] for line in lines if line.get("ev") == "say"))
+
+    def test_a_crowd_that_floods(self) -> None:
+        """Where many flood a commit has few of their calls: what somebody else says comes first in the next one."""
+        server = Server(Path(self.mktemp()))
+        self.addCleanup(server.stop)
+        crowd = [server.program(f"flooder{number}") for number in range(8)]
+        bob = server.program("bob")
+        for client in (*crowd, bob):
+            client.call(do="create", room=f"#of-{client.welcome['name']}")
+            client.read()
+        server.writer.hold()
+        server.db.write(lambda tx: None)
+        server.advance(0)
+        for number, client in enumerate(crowd):
+            client.protocol.dataReceived(b'{"do":"say","room":"#of-flooder%d","text":"x"}\n' % number * (2 * MANY))
+        for _ in range(20):
+            server.advance(0)
+        bob.protocol.dataReceived(b'{"do":"say","room":"#of-bob","text":"honest"}\n')
+        server.advance(0)
+        calls = server.db.meter.calls
+        server.writer.step()
+        self.assertEqual(server.db.meter.calls - calls, FILL)
+        told = [line for line in bob.objects() if line.get("ev") == "say"]
+        server.writer.release()
+        told += [line for line in bob.objects() if line.get("ev") == "say"]
+        self.assertEqual([line["text"] for line in told], ["honest"])
+        said = server.sql("SELECT seq, text FROM event WHERE kind = 'say' ORDER BY seq")
+        self.assertEqual(len(said), 16 * MANY + 1)
+        self.assertLess([text for _, text in said].index("honest"), FILL)
+
+    def test_read_between_commits(self) -> None:
+        """What is read for who comes in is begun behind the commit that is under way, one after the other; where that
+        takes long, beside it. What waits at the end is refused.
+        """
+        self.server.writer.hold()
+        self.server.readers.hold()
+        done: list[Any] = []
+
+        def read(number: int) -> None:
+            self.db.read_between(lambda tx: done.append(number)).addBoth(lambda _: None)
+
+        self.db.write(lambda tx: None)
+        self.server.advance(0)
+        read(1)
+        read(2)
+        self.assertEqual(done, [])
+        self.server.writer.step()
+        self.assertEqual(done, [1])
+        self.server.readers.step()
+        self.assertEqual(done, [1, 2])
+        self.server.readers.step()
+        self.db.write(lambda tx: None)
+        self.server.advance(0)
+        read(3)
+        self.server.advance(PATIENCE / 2)
+        self.assertEqual(done, [1, 2])
+        self.server.advance(PATIENCE)
+        self.assertEqual(done, [1, 2, 3])
+        self.server.writer.release()
+        self.server.readers.release()
+
+    def test_read_at_the_end(self) -> None:
+        """A read that waits when the file is closed is refused; the one that was begun is not."""
+        server = Server(Path(self.mktemp()))
+        server.readers.hold()
+        server.writer.hold()
+        server.db.write(lambda tx: None)
+        server.advance(0)
+        begun, waits = server.db.read_between(lambda tx: 7), server.db.read_between(lambda tx: 8)
+        server.peers.stop()
+        closed = server.db.close()
+        server.writer.release()
+        server.readers.release()
+        self.successResultOf(closed)
+        self.assertEqual(self.successResultOf(begun), 7)
+        self.assertEqual(self.failureResultOf(waits, Refusal).value.code, "DRAINING")
 
     def test_answers_come_after_the_commit(self) -> None:
         """Nobody is answered before the commit is in the file."""

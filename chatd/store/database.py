@@ -15,9 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
-from twisted.enterprise import adbapi
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import IReactorCore
+from twisted.internet.interfaces import IDelayedCall, IReactorCore
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -26,17 +25,22 @@ from chatd.meter import SECONDS, SIZES, Histogram
 from chatd.model import Event
 from chatd.store import ReadTx, Tx, sqlite
 from chatd.store.keys import Mail
+from chatd.store.pool import Pool
 
 TAIL: Final = 2_000
 """How many events of other instances a commit reads along with its own, and a look at a time."""
 GATHER: Final = 0.002
 """How long (s) a stream of calls may hold back the commit that it flows into. A lone call waits for one turn only."""
-FEW: Final = 200
+FEW: Final = 64
 """So many calls are done together in the order in which they came; of more, each session's `SHARE` of the light ones
-comes first."""
+comes first, but for sessions of which more than `MANY` wait; then others, in their order, up to `FILL`."""
 SHARE: Final = 4
+MANY: Final = 8
+FILL: Final = 16
 CHECKPOINT: Final = 64
 """Commits between two checkpoints beside them."""
+PATIENCE: Final = 0.005
+"""How long (s) what is read between commits waits for one: longer takes only one that waits for the disk."""
 GLANCE: Final = 100_000
 """Steps of SQLite's machine between two glances whether a long read is still wanted: some milliseconds."""
 T = TypeVar("T")
@@ -77,11 +81,13 @@ class Committed(NamedTuple):
 class Meter:
     """What the writer has done so far; times in seconds."""
 
-    __slots__ = ("batch", "calls", "commits", "events", "seconds", "took")
+    __slots__ = ("batch", "calls", "commits", "events", "lately", "seconds", "took")
 
     def __init__(self) -> None:
         self.commits = self.calls = self.events = 0
         self.seconds = 0.0
+        self.lately = 0.0
+        """What a commit took, of late."""
         self.batch = Histogram(SIZES)
         self.took = Histogram(SECONDS)
 
@@ -96,7 +102,8 @@ class Database:
     has read what is there to be read, so that one commit gathers all of it.
     """
 
-    READERS: Final = 3
+    READERS: Final = 2
+    """They share one interpreter: more of them only take turns more often."""
 
     def __init__(
         self,
@@ -112,7 +119,7 @@ class Database:
         batch: int,
         lock_seconds: float,
         steady: Callable[[], int] | None = None,
-        pool: Callable[..., Any] = adbapi.ConnectionPool,
+        pool: Callable[..., Any] = Pool,
         soon: Callable[[Callable[[], None]], Any] | None = None,
     ) -> None:
         self._clock = clock
@@ -125,6 +132,14 @@ class Database:
         self._soon = soon or (lambda do: do())
         self._waiting: deque[Work] = deque()
         self._busy = False
+        self.committing = False
+        """Whether the writer's thread is at a commit."""
+        self._began = 0.0
+        """When it began, by the reactor's clock."""
+        self._between: deque[tuple[Callable[[ReadTx], Any], Deferred[Any]]] = deque()
+        self._reading = False
+        self._impatient: IDelayedCall | None = None
+        self._reactor: Any = reactor
         self._gathered = 0
         self._gather_until = 0.0
         self._closing: Deferred[None] | None = None
@@ -141,17 +156,37 @@ class Database:
             "cp_noisy": False,
         }
         self._writer = pool(
-            "sqlite3", path, cp_min=1, cp_max=1, cp_openfun=lambda c: sqlite.prepare_writer(c, durability), **options
+            "sqlite3",
+            path,
+            cp_name="writer",
+            cp_min=1,
+            cp_max=1,
+            cp_openfun=lambda c: sqlite.prepare_writer(c, durability),
+            **options,
         )
         self._readers = pool(
-            "sqlite3", path, cp_min=1, cp_max=self.READERS, cp_openfun=sqlite.prepare_reader, **options
+            "sqlite3",
+            path,
+            cp_name="readers",
+            cp_min=1,
+            cp_max=self.READERS,
+            cp_openfun=sqlite.prepare_reader,
+            **options,
         )
         self._checkpointer = pool(
-            "sqlite3", path, cp_min=0, cp_max=1, cp_openfun=sqlite.prepare_checkpointer, **options
+            "sqlite3",
+            path,
+            cp_name="checkpoints",
+            cp_min=0,
+            cp_max=1,
+            cp_openfun=sqlite.prepare_checkpointer,
+            **options,
         )
         self._checkpointing = False
         self._checkpointed = 0
-        self._scanner = pool("sqlite3", path, cp_min=0, cp_max=1, cp_openfun=sqlite.prepare_reader, **options)
+        self._scanner = pool(
+            "sqlite3", path, cp_name="scans", cp_min=0, cp_max=1, cp_openfun=sqlite.prepare_reader, **options
+        )
 
     def start(self) -> None:
         """Start the threads."""
@@ -169,6 +204,11 @@ class Database:
         return closing
 
     def _close(self) -> None:
+        if self._impatient is not None:
+            self._impatient.cancel()
+        for _, result in self._between:
+            result.errback(Failure(Refusal("DRAINING")))
+        self._between.clear()
         self._checkpointer.close()
         self._scanner.close()
         self._readers.close()
@@ -201,6 +241,36 @@ class Database:
         pool, how = (self._scanner, self._scan) if scans else (self._readers, self._read)
         return maybeDeferred(pool.runWithConnection, how, run).addCallback(_raised)
 
+    def read_between(self, run: Callable[[ReadTx], T]) -> Deferred[T]:
+        """As `read`, for who comes in or catches up: one such read at a time, and none is begun while a commit is under
+        way. Each gives the interpreter lock up many times, and three threads that ask for it in turns keep all waiting.
+        """
+        result: Deferred[T] = Deferred()
+        self._between.append((run, result))
+        self._read_next()
+        return result
+
+    def _read_next(self) -> None:
+        if not self._between or self._reading:
+            return
+        wait = self._began + PATIENCE - self._reactor.seconds() if self.committing else 0.0
+        if wait > 0:
+            self._impatient = self._impatient or self._reactor.callLater(wait, self._waited)
+            return
+        run, result = self._between.popleft()
+        self._reading = True
+
+        def done(found: Any) -> None:
+            self._reading = False
+            result.callback(found)  # a Failure goes the way of errors
+            self._read_next()
+
+        self.read(run).addBoth(done)
+
+    def _waited(self) -> None:
+        self._impatient = None
+        self._read_next()
+
     def _scan(self, held: Any, run: Callable[[ReadTx], T]) -> T | _Refused:
         """As `_read`, but for what takes long: the end of this process need not wait for it."""
         connection: sqlite3.Connection = held._connection
@@ -230,14 +300,16 @@ class Database:
             sqlite.rollback(connection)
 
     def _gather_more(self) -> None:
-        """Begin a commit once no more comes with a turn of the reactor: a stream of calls is gathered for a while."""
+        """Begin a commit once no more light ones come with a turn of the reactor: a stream of calls is gathered for a
+        while, and does not wait for others to come in.
+        """
         self._busy = True
         self._gathered = 1
         self._gather_until = time.perf_counter() + GATHER
         self._soon(self._gather)
 
     def _gather(self) -> None:
-        waiting = len(self._waiting)
+        waiting = sum(work.light for work in self._waiting)
         if self._gathered < waiting < self._batch and time.perf_counter() < self._gather_until:
             self._gathered = waiting
             self._soon(self._gather)
@@ -246,6 +318,8 @@ class Database:
 
     def _next(self) -> None:
         batch = self._share()
+        self.committing = True
+        self._began = self._reactor.seconds()
         done = maybeDeferred(self._writer.runWithConnection, self._commit, batch, self._position(), self._mail())
         done.addBoth(self._answer, batch)
 
@@ -255,19 +329,19 @@ class Database:
         above all, comes behind everything that came before it.
         """
         waiting = self._waiting
-        if len(waiting) <= min(FEW, self._batch):
-            batch = list(waiting)
-            waiting.clear()
-            return batch
+        wanted = Counter(work.origin for work in waiting) if len(waiting) > FEW else ()
+        if len(wanted) <= 1:
+            return [waiting.popleft() for _ in range(min(len(waiting), self._batch))]
         batch, left = [], deque[Work]()
         taken: Counter[Any] = Counter()
         for work in waiting:
-            if len(batch) < self._batch and (taken[work.origin] < SHARE if work.light else not left):
+            share = SHARE if wanted[work.origin] <= MANY else 0
+            if len(batch) < self._batch and (taken[work.origin] < share if work.light else not left):
                 taken[work.origin] += 1
                 batch.append(work)
             else:
                 left.append(work)
-        while left and len(batch) < min(FEW, self._batch):
+        while left and len(batch) < min(FILL, self._batch):
             batch.append(left.popleft())
         self._waiting = left
         return batch
@@ -304,12 +378,14 @@ class Database:
         meter.events += len(events)
         took = time.perf_counter() - started
         meter.seconds += took
+        meter.lately += (took - meter.lately) / 8
         meter.took.observe(took)
         meter.batch.observe(len(batch))
         return results, Committed(after, events, origins, mail)
 
     def _answer(self, outcome: tuple[list[Any], Committed] | Failure, batch: list[Work]) -> None:
         """On the reactor's thread: the answers first, then the events, which `committed` also sends off."""
+        self.committing = False
         if isinstance(outcome, Failure):
             error = outcome.value
             refused: Any = Refusal("BUSY") if isinstance(error, Exception) and sqlite.heals(error) else outcome
@@ -324,6 +400,7 @@ class Database:
         self.under_way = {}
         self._committed(committed)
         self._busy = False
+        self._read_next()
         if self._waiting:
             self._gather_more()
         elif self._closing is not None:

@@ -62,15 +62,17 @@ class PresenceReads(Base):
 
     def people(self, most: int) -> list[tuple[str, bool]]:
         """Everybody by name and whether connected, those who are first where there are more than `most`."""
-        rows = self._all(
-            "SELECT DISTINCT a.name FROM presence p JOIN account a ON a.id = p.account"
-            f" WHERE p.node IN {_ALIVE} AND a.name IS NOT NULL LIMIT ?2",
+        found = self._value(
+            "SELECT json_array((SELECT json_group_array(name) FROM (SELECT DISTINCT a.name AS name FROM presence p"
+            f" JOIN account a ON a.id = p.account WHERE p.node IN {_ALIVE} AND a.name IS NOT NULL LIMIT ?2)),"
+            " (SELECT json_group_array(name) FROM"
+            " (SELECT name FROM account WHERE name IS NOT NULL ORDER BY name LIMIT ?2)))",
             self.now - FRESH,
             most,
         )
-        online = {row[0] for row in rows}
-        some = self._all("SELECT name FROM account WHERE name IS NOT NULL ORDER BY name LIMIT ?", most)
-        offline = [row[0] for row in some if row[0] not in online]
+        here, some = orjson.loads(found)
+        online = set(here)
+        offline = [name for name in some if name not in online]
         return sorted([(name, True) for name in online] + [(name, False) for name in offline[: most - len(online)]])
 
     def seen(self, accounts: Iterable[int], rooms: Iterable[int], most: int) -> list[Seen]:
