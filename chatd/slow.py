@@ -97,7 +97,7 @@ class PasswordThread(Line):
     def __init__(self, reactor: Any, most: int) -> None:
         self._pool = Threads("passwords", 1)
         self._hasher = Hasher()
-        super().__init__(lambda work: deferToThreadPool(reactor, self._pool, work), most)
+        super().__init__(lambda work: deferToThreadPool(reactor, self._pool, work), most)  # type: ignore[arg-type]
 
     def start(self) -> None:
         """Start the thread."""

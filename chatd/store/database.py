@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import IDelayedCall, IReactorCore
+from twisted.internet.interfaces import IReactorCore
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -138,7 +138,7 @@ class Database:
         """When it began, by the reactor's clock."""
         self._between: deque[tuple[Callable[[ReadTx], Any], Deferred[Any]]] = deque()
         self._reading = False
-        self._impatient: IDelayedCall | None = None
+        self._impatient: Any = None
         self._reactor: Any = reactor
         self._gathered = 0
         self._gather_until = 0.0
@@ -332,7 +332,8 @@ class Database:
         wanted = Counter(work.origin for work in waiting) if len(waiting) > FEW else ()
         if len(wanted) <= 1:
             return [waiting.popleft() for _ in range(min(len(waiting), self._batch))]
-        batch, left = [], deque[Work]()
+        batch: list[Work] = []
+        left: deque[Work] = deque()
         taken: Counter[Any] = Counter()
         for work in waiting:
             share = SHARE if wanted[work.origin] <= MANY else 0

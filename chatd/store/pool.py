@@ -14,4 +14,4 @@ class Pool(adbapi.ConnectionPool):
 
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)  # type: ignore[no-untyped-call]
-        self.threadpool = Threads(self.name, self.max)
+        self.threadpool = Threads(self.name or "database", self.max)  # type: ignore[assignment]
