@@ -4,7 +4,9 @@
 
 Prints: bytes a second up and down beside a naive loop on the same machine (a blocking socket, the same checksum, one
 file), the memory of the daemon over what it had idle, the latency of messages on another connection meanwhile beside
-the same without files, and how evenly many transfers at once are served. The clients are processes of their own.
+the same without files (a file comes as fast as this machine can send it, which takes a processor away from the
+server; and as fast as a gigabit network brings it), and how evenly many transfers at once are served. The clients are
+processes of their own.
 """
 
 from __future__ import annotations
@@ -30,6 +32,8 @@ CHUNK = memoryview(os.urandom(1 << 20))
 ZEROS = memoryview(bytes(1 << 16))
 PASSWORD = "Correct7horse"
 PACE = 200
+NETWORK = 125_000_000
+PIECE = 1 << 18
 FORK = multiprocessing.get_context("fork")
 
 
@@ -63,21 +67,26 @@ def opened(port: int, ticket: str) -> tuple[socket.socket, Any]:
     return raw, json.loads(line)["ok"]
 
 
-def bring(port: int, ticket: str, size: int) -> float:
-    """Send so many bytes; the seconds from the first of them to the server's last word."""
+def bring(port: int, ticket: str, size: int, pace: float = 0.0) -> float:
+    """Send so many bytes, so many a second if that is told; the seconds from the first of them to the server's last
+    word.
+    """
     raw, _ = opened(port, ticket)
     began = time.perf_counter()
-    pour(raw, size)
+    pour(raw, size, pace)
     answer = raw.makefile("rb").readline()
     took = time.perf_counter() - began
     assert b'"ok"' in answer, answer
     return took
 
 
-def pour(raw: socket.socket, size: int) -> None:
-    """Send so many bytes."""
-    while size:
-        size -= raw.send(CHUNK[:size])
+def pour(raw: socket.socket, size: int, pace: float = 0.0) -> None:
+    """Send so many bytes, so many a second if that is told."""
+    began, sent = time.perf_counter(), 0
+    while sent < size:
+        sent += raw.send(CHUNK[: min(size - sent, PIECE if pace else size)])
+        if pace:
+            time.sleep(max(0.0, began + sent / pace - time.perf_counter()))
 
 
 def fetch(port: int, ticket: str, size: int) -> float:
@@ -326,6 +335,9 @@ def main() -> None:
             ticket = ticket_up(size)
             took, felt = beside(port, "talker", lambda: bring(port, ticket, size))
             print("talk, a file comes:   ", spread(felt), "at", rate(size, took))
+            ticket = ticket_up(size)
+            took, felt = beside(port, "talker", lambda: bring(port, ticket, size, NETWORK))
+            print("  by a gigabit network:", spread(felt), "at", rate(size, took))
             ticket = ticket_down(files[-1])
             took, felt = beside(port, "talker", lambda: fetch(port, ticket, size))
             print("talk, a file goes:    ", spread(felt), "at", rate(size, took), flush=True)
