@@ -84,7 +84,8 @@ def pour(raw: socket.socket, size: int, pace: float = 0.0) -> None:
     """Send so many bytes, so many a second if that is told."""
     began, sent = time.perf_counter(), 0
     while sent < size:
-        sent += raw.send(CHUNK[: min(size - sent, PIECE if pace else size)])
+        start = sent % len(CHUNK)
+        sent += raw.send(CHUNK[start : start + min(size - sent, PIECE if pace else size)])
         if pace:
             time.sleep(max(0.0, began + sent / pace - time.perf_counter()))
 
@@ -200,7 +201,8 @@ def beside(port: int, name: str, do: Callable[[], float]) -> tuple[float, list[f
     ours, theirs = FORK.Pipe()
     process = FORK.Process(target=lambda: theirs.send(do()))
     process.start()
-    took = talk(port, name, lambda: ours.poll())
+    took = talk(port, name, lambda: ours.poll() or not process.is_alive())
+    theirs.close()
     seconds: float = ours.recv()
     process.join()
     return seconds, took
