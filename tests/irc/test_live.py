@@ -80,6 +80,7 @@ class RealClientsTests(ClientTestCase):
         await alice.type("/kick carol spam")
         await self.logged("irc.c.#ops", "alice has kicked carol (spam)")
         await bob.type("/window goto #ops")
+        await bob.shows("carol was kicked", "[spam]")
         await alice.type("/kick bob flood")
         await bob.shows("kicked", "[flood]")
         self.assertEqual(await server.term(), 0)
