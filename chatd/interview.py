@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from chatd.errors import Refusal
 from chatd.model import Ask, Call
+from chatd.wire import telnet
 from chatd.wire.dialect import Interactive
 
 ASK_AGAIN: Final = {
@@ -145,7 +146,7 @@ class Interview:
 
     def beneath(self, out: list[bytes | memoryview]) -> list[bytes | memoryview]:
         """What a turn shows, with the open question below it again where it stands above already."""
-        if self.question is None:
+        if self.question is None or (self._put and all(map(telnet.is_unseen, out))):
             return out
         if self._put:
             out = [b"\r\n", *out, self._dialect.ask(self.question.ask._replace(lead=None))]

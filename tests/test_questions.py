@@ -112,6 +112,22 @@ class QuestionTests(Base):
         self.shows(alice, r"\n\d\d:\d\d <bob> who, me\?\nWhom\? ")
         self.talk(alice, ("bob", ["alice removed bob from #ops."]))
 
+    def test_telnet_answers_while_a_question_is_open(self) -> None:
+        """What a telnet program and the server settle between themselves is not seen: the question is put once. What
+        comes with something to see is seen above it.
+        """
+        client = self.server.connect()
+        client.send(b"r\r\nzoe\r\n")
+        self.assertTrue(client.read().endswith(b"a number): \xff\xfb\x01"))
+        client.send(b"\xff\xfd\x01")
+        self.assertEqual(client.read(), b"\xff\xfd\x00")
+        client.send(b"\xff\xfb\x1f\xff\xfd\x03")
+        self.assertEqual(client.read(), b"\xff\xfe\x1f\xff\xfc\x03")
+        client.send(b"short\r\x00")
+        self.assertEqual(client.read().count(b"a number): "), 1)
+        client.send(PASSWORD.encode() + b"\r\x00")
+        self.assertEqual(client.read(), b"\xff\xfc\x01\r\nAgain: \xff\xfb\x01")
+
     def test_lists_end_with_minus_one(self) -> None:
         """/create asks for the group, then for people, one or more a line, until -1 or an empty line."""
         for name in ("bob", "carol", "dave"):

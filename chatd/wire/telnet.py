@@ -29,6 +29,11 @@ HIDE: Final = bytes((IAC, WILL, ECHO))
 SHOW: Final = bytes((IAC, WONT, ECHO))
 
 
+def is_unseen(data: bytes | memoryview) -> bool:
+    """Whether a terminal shows nothing of this: nothing but options."""
+    return len(data) % 3 == 0 and all(byte == IAC for byte in data[::3])
+
+
 class Telnet:
     """One connection's telnet state: what a command cut by TCP has brought so far, and whether it sends eight bits."""
 
