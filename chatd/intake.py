@@ -92,7 +92,7 @@ class Intake:
         if session.open and session.dialect is None and self._first[:1] in (b"", TELNET):
             settings = session.instance.settings
             plain = session.instance.dialects(b"", settings)
-            banner = plain.notice("banner", {"banner": settings.banner, "motd": settings.motd})
+            banner = plain.notice("banner", {"banner": settings.banner.splitlines()})
             session.write(banner + plain.notice("prompt", {"prompt": "door"}))
             self.greeted = True
             session.instance.feed.flush()

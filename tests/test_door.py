@@ -31,6 +31,17 @@ class DoorTests(Base):
         self.server.advance(100)
         self.assertEqual(client.read(), b"")
 
+    def test_banner_and_message_of_the_day(self) -> None:
+        """The operator's banner stands above the door, line by line; the message of the day is shown after login."""
+        self.server.instance.settings = replace(
+            self.server.instance.settings, banner="Hello,\nyou\x1b there.\n", motd=("Backup at 12.", "", "Be\tkind.")
+        )
+        client = self.server.connect()
+        self.server.advance(1)
+        self.assertEqual(client.read().decode(), f"Hello,\r\nyou\ufffd there.\r\n{DOOR}")
+        welcome = ["Welcome, bob.", "Backup at 12.", "", "Be\ufffdkind.", "People: (none)", "Groups: (none)"]
+        self.talk(client, (f"/register bob {PASSWORD}", welcome))
+
     def test_a_program_does_not(self) -> None:
         """Whoever has said anything by then is shown no door."""
         client = self.server.connect()

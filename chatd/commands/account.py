@@ -84,7 +84,7 @@ def arrival(tx: ReadTx, account: Account, settings: Settings) -> dict[str, Any]:
             | ({"ak": request.key} if request.key else {})
             for room, request in tx.requests_to(account.id)
         ],
-    }
+    } | ({"motd": list(settings.motd)} if settings.motd else {})
 
 
 # -- registering ------------------------------------------------------------------------------------------------------

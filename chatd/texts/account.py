@@ -17,11 +17,12 @@ BANNER: Final = "chatd: groups and conversations for people who live in a termin
 
 
 def _banner(fields: Fields) -> str:
-    return "\n".join([fields.get("banner") or BANNER, *fields.get("motd", ())])
+    return "\n".join(fields.get("banner") or [BANNER])
 
 
 def _welcome(fields: Fields) -> str:
-    lines = [f"Welcome, {fields['name']}.", people(fields["people"], fields["more_people"]), groups(fields["rooms"])]
+    lines = [f"Welcome, {fields['name']}.", *fields.get("motd", ())]
+    lines += [people(fields["people"], fields["more_people"]), groups(fields["rooms"])]
     if fields["missed"]:
         lines.append(away_summary(fields["missed"]))
         if fields["long_absence"]:
