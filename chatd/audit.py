@@ -116,7 +116,7 @@ class Audit:
                     was = str(data.get("was", ""))
                     self._tell("group.rename", was=was, to=event.text or "", name=event.by_name)
                 case "closed":
-                    self._tell("group.close", room=self._named(event), name=event.by_name)
+                    self._tell("group.close", room=room or self._named(event), name=event.by_name)
                 case "inherited":
                     self._tell("group.inherit", room=self._named(event), name=event.by_name, to=event.who_name)
                 case "denied":

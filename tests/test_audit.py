@@ -92,6 +92,11 @@ class LogTests(Base):
         for event in self.logged:
             self.assertNotIn("secret words", f"{formatEvent(event)} {event}")
 
+    def test_a_closed_group_has_its_name(self) -> None:
+        """The last one out closes the group: the log says which, though nobody is in it any more."""
+        self.person("alice", "/join #ops", "/leave")
+        self.assertEqual(self.audited[-1], "group.close     #ops by alice")
+
     def test_tries_are_told(self) -> None:
         """A wrong password is told with the address, and without the name or the password."""
         client = self.server.connect(ABROAD)

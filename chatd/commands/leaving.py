@@ -33,6 +33,8 @@ def go_out(
     heir = tx.heir(room.id) if room.role is Role.OWNER and not last and signed else None
     if not signed:
         data = {**(data or {}), "gone": True}
+    if last:
+        data = {**(data or {}), "name": room.name}
     seq = tx.append("closed" if last else "left", room.id, account, text=reason or None, data=data, proof=proof)
     tx.end_member(room.id, account, seq)
     if last:
