@@ -49,3 +49,17 @@ class RestoringTests(SynchronousTestCase):
         self.assertEqual(self.chatctl("restore", str(self.backup)).status, 0)
         with contextlib.closing(sqlite3.connect(database)) as connection:
             self.assertEqual(connection.execute("SELECT name FROM account").fetchall(), [("alice",)])
+
+    def test_what_there_is(self) -> None:
+        """What a restore leaves out of the log's numbers is counted nowhere: there are as many events as before it, and
+        one more after one more.
+        """
+        restored = Operator(self.data.with_name("elsewhere"))
+        backup = self.data.with_name("again.tar")
+        self.assertRegex(restored("restore", str(self.backup)).out, r": 1 user, 0 groups, 1 event, 0 files\.")
+        self.assertEqual(restored("check").out, "Sound: 1 user, 0 groups, 1 event, 0 files.")
+        self.assertIn(" 1 event, ", restored("status").out)
+        restored("user", "add", "bob")
+        self.assertEqual(restored("check").out, "Sound: 2 users, 0 groups, 2 events, 0 files.")
+        self.assertIn(" 2 events, ", restored("backup", str(backup)).out)
+        self.assertIn(" 2 events, ", restored("verify", str(backup)).out)

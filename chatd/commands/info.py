@@ -68,5 +68,6 @@ def stats(tx: ReadTx, me: Me) -> Reply:
             "online": tx.online_count(),
             "nodes": len(tx.nodes()),
             "seq": tx.last_seq(),
+            "events": tx.event_count(),
         },
     )

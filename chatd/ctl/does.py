@@ -100,7 +100,7 @@ def do_check(args: Any) -> int:
     """Is everything sound?"""
     with Alone(args.loaded.data, now_ms) as file:
         faults = [{"kind": fault.kind, **fault.fields} for fault in check.check(file.connection)]
-        figures: dict[str, Any] = {"users": 0, "groups": 0, "seq": 0}
+        figures: dict[str, Any] = {"users": 0, "groups": 0, "events": 0}
         if not any(fault["kind"] == "integrity" for fault in faults):
             figures = file.read(lambda tx: tx.figures())
             blobs, files = backup.check_files(args.loaded.data, file.connection, deep=args.deep)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from chatd.store.base import Base
+from chatd.store.check import skipped
 
 BYES: Final = 60_000
 """How long (ms) the name of a deleted account is kept, so that every instance can say who has left."""
@@ -41,13 +42,19 @@ class AdminReads(Base):
         )
         return [Person(*row)._replace(online=bool(row[7])) for row in rows]
 
+    def event_count(self) -> int:
+        """How many events there are: every number that was given, but for those that restores have left out."""
+        given: int = self._value("SELECT seq FROM sqlite_sequence WHERE name = 'event'") or 0
+        return given - sum(last - first + 1 for first, last in skipped(self._connection))
+
     def figures(self) -> dict[str, int]:
-        """How much there is: users, groups, events (the newest seq), and bytes of the database."""
+        """How much there is: users, groups, events and the newest seq, and bytes of the database."""
         pages = self._value("PRAGMA page_count") * self._value("PRAGMA page_size")
         return {
             "users": self._value("SELECT count(*) FROM account WHERE name IS NOT NULL"),
             "groups": self._value("SELECT count(*) FROM room WHERE name IS NOT NULL"),
             "seq": self._value("SELECT seq FROM sqlite_sequence WHERE name = 'event'") or 0,
+            "events": self.event_count(),
             "bytes": pages,
             "schema": self._value("PRAGMA user_version"),
         }

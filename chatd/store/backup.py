@@ -76,6 +76,7 @@ def contents(connection: sqlite3.Connection) -> dict[str, Any]:
     return {
         "schema": figures["schema"],
         "seq": figures["seq"],
+        "events": figures["events"],
         "users": figures["users"],
         "groups": figures["groups"],
         "tables": tables,

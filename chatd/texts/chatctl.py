@@ -24,9 +24,14 @@ def fault(kind: str, fields: Mapping[str, Any]) -> str:
     return FAULTS[kind].format_map(safe(fields))
 
 
+def _events(f: Fields) -> int:
+    """How many events there are; a backup of before they were counted says only which the newest is."""
+    return int(f.get("events", f.get("seq", 0)))
+
+
 def _much(f: Fields) -> str:
     return (
-        f"{times(f['users'], 'user')}, {times(f['groups'], 'group')}, {times(f['seq'], 'event')},"
+        f"{times(f['users'], 'user')}, {times(f['groups'], 'group')}, {times(_events(f), 'event')},"
         f" {size(f['bytes'])}, schema {f['schema']}"
     )
 
@@ -92,7 +97,7 @@ def _invites(f: Fields) -> str:
 
 def _stock(f: Fields) -> str:
     return (
-        f"{times(f['users'], 'user')}, {times(f['groups'], 'group')}, {times(f['seq'], 'event')},"
+        f"{times(f['users'], 'user')}, {times(f['groups'], 'group')}, {times(_events(f), 'event')},"
         f" {times(f['files'], 'file')}"
     )
 

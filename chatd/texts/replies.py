@@ -78,7 +78,7 @@ REPLIES: Final[dict[str, Sentence]] = {
     "talks": "",
     "stats": lambda fields: (
         f"{times(fields['accounts'], 'account')}, {fields['online']:,} online,"
-        f" {times(fields['nodes'], 'node')}, {times(fields['seq'], 'event')}"
+        f" {times(fields['nodes'], 'node')}, {times(fields['events'], 'event')}"
     ),
 }
 """By name of a Reply or of a notice. An answer about accounts or groups stands in that subject's own table."""
