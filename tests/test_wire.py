@@ -104,11 +104,18 @@ PLAIN: list[tuple[str, bytes, list[Any], bytes]] = [
         IAC + DO + BINARY,
     ),
     (
+        "Ctrl-C among eight bits takes back what was typed",
+        IAC + WILL + BINARY + b"oh no\x03\x03/menu\r\n\x03\r\nhi\r\n",
+        [Call("menu", {}), say("hi")],
+        IAC + DO + BINARY,
+    ),
+    (
         "no eight bits any more",
         IAC + WILL + BINARY + b"a\r" + IAC + WONT + BINARY + b"b\rc\r\n",
         [say("a"), say("b\rc")],
         IAC + DO + BINARY,
     ),
+    ("what is Ctrl-C elsewhere is text", b"a\x03b\n", [say("a\x03b")], b""),
     ("WONT and DONT need no answer", IAC + WONT + NAWS + IAC + DONT + NAWS + b"hi\n", [say("hi")], b""),
     ("a command in a word", b"h" + IAC + b"\xf1" + b"i\n", [say("hi")], b""),
     ("an option in a word", b"h" + IAC + WONT + ECHO + b"i\r" + IAC + DONT + ECHO + b"\n", [say("hi")], b""),

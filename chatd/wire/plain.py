@@ -55,8 +55,9 @@ class Plain:
         self._telnet = telnet.Telnet()
 
     def feed(self, data: bytes) -> list[bytes | Overlong]:
-        """The lines that these bytes complete, telnet's commands taken out."""
-        return self._lines.feed(self._telnet.feed(data))
+        """The lines that these bytes complete, without telnet's commands and what a Ctrl-C has taken back."""
+        found = self._lines.feed(self._telnet.feed(data))
+        return [line.rpartition(telnet.INTERRUPT)[2] if isinstance(line, bytes) else line for line in found]
 
     def owed(self) -> bytes:
         """The refusals of telnet options."""

@@ -6,7 +6,7 @@ BINARY is agreed to. 0xFF never occurs in UTF-8, so text is never touched.
 Telnet programs that speak seven bits unless told otherwise (GNU's, which is Debian's) take the byte 9C of an `Ü` for a
 Ctrl-backslash and the 9A of a rocket for a Ctrl-Z, and send a command instead of it. So whoever shows that it knows
 telnet, by its answer to our ECHO or by such a command, is asked for eight bits (RFC 856). In that mode CR alone ends a
-line, too.
+line, too, and a Ctrl-C comes as a character, in the line that it should have taken back.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ TIMING_MARK: Final = 6
 HIDE: Final = bytes((IAC, WILL, ECHO))
 """The server says it echoes, and does not: what is typed stays hidden."""
 SHOW: Final = bytes((IAC, WONT, ECHO))
+INTERRUPT: Final = b"\xff\x03"
+"""What a Ctrl-C that came as a character is handed on as."""
 
 
 def is_unseen(data: bytes | memoryview) -> bool:
@@ -46,7 +48,10 @@ class Telnet:
         self.answers = b""
 
     def feed(self, data: bytes) -> bytes:
-        """`data` without telnet commands, CR NUL as LF; what is owed to the client is added to `answers`."""
+        """`data` without telnet commands, CR NUL as LF, and INTERRUPT for a Ctrl-C in eight bits.
+
+        What is owed to the client is added to `answers`.
+        """
         if not (self._held or self._inside) and b"\xff" not in data:
             return self._newlines(data, self._binary)
         data, self._held = self._held + data, b""
@@ -114,6 +119,7 @@ class Telnet:
                 rest = data[1:] if self._cr and data[0] in b"\n\x00" else data
                 self._cr = rest.endswith(b"\r")
                 data = rest.replace(b"\r\n", b"\n").replace(b"\r\x00", b"\n").replace(b"\r", b"\n")
+                data = data.replace(b"\x03", INTERRUPT)
             return data
         if self._cr and data[:1] == b"\x00":
             data = b"\n" + data[1:]
