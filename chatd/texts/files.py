@@ -113,12 +113,13 @@ def _brief(name: str) -> str:
 def _get_recipe(fields: Fields) -> str:
     name = _brief(saved_as(fields["name"]))
     folder = f"{fields['folder'].rstrip('/')}/" if fields["folder"] else ""
+    again = f"/get {fields['file']} {fields['folder']}".rstrip()
     return (
         f"To fetch {name} ({size(fields['size'])}), run this in a shell before {clock(fields['until'])}:\n"
         f'f={_path(folder + name)}; touch "$f.part"; echo RAW {fields["ticket"]} $(wc -c <"$f.part") | {_nc(fields)} |'
         ' while read -r l; do case $l in OK) cat >>"$f.part";; *) echo "$l";; esac; done;'
         f' echo "{fields["digest"]}  $f.part" | sha256sum -c && mv -n "$f.part" "$f"\n'
-        f"Cut? /get {fields['file']} again goes on where it stopped."
+        f"Cut? {again} again goes on where it stopped."
     )
 
 

@@ -122,7 +122,9 @@ class LinesTests(Base):
         self.assertEqual((folder / "cat 'n' dog.bin").read_bytes(), b"mine")
         _, out = self.shell(self.dave.type("/get 1")[1], self.raw("0" * 32, words=" 5").read(), folder)
         self.assertIn(b"That ticket is used up.\n", out)
-        self.assertIn("f=~/Down/", self.dave.type("/get 1 ~/Down")[1].replace("'", ""))
+        _, line, after = self.dave.type("/get 1 ~/Down")
+        self.assertIn("f=~/Down/", line.replace("'", ""))
+        self.assertEqual(after, "Cut? /get 1 ~/Down again goes on where it stopped.")
 
     def test_names(self) -> None:
         """Whatever a name says, it is shown as text, is no part of a path here, and runs nothing in a shell."""
