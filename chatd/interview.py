@@ -15,8 +15,8 @@ from chatd.wire.dialect import Interactive
 
 ASK_AGAIN: Final = {
     "BAD_PASSWORD": ("password", "new"),
-    "NAME_TAKEN": ("name",),
-    "BAD_NAME": ("name",),
+    "NAME_TAKEN": ("name", "room"),
+    "BAD_NAME": ("name", "room"),
     "BAD_CODE": ("code",),
 }
 """After these refusals of an answer to a question, the question is put again; three misses end it."""

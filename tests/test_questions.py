@@ -79,6 +79,34 @@ class QuestionTests(Base):
             ("just text", []),
         )
 
+    def test_a_bad_name_of_a_group_is_asked_for_again(self) -> None:
+        """As that of an account is, at the door and later, three times; whom to add need not be said again."""
+        self.person("bob", "/create #taken")
+        bad = ['"#a b" cannot be the name of a group.', "Use # and 1 to 32 of a-z 0-9 . _ -"]
+        client = self.at_the_door("r", "zoe", PASSWORD, PASSWORD)
+        self.talk(
+            client,
+            ("#a b", [*bad, "Group: "]),
+            ("#a", ["#a did not exist: created. You are admin.", "Now in #a (admin)."]),
+        )
+        whom, taken = "Whom to add? (-1 ends) ", '"#taken" is taken. Free: #taken2, #taken_.'
+        self.talk(
+            client,
+            ("/create", ["Group: "]),
+            ("#taken", [whom]),
+            ("bob -1", [taken, "Group: "]),
+            (
+                "#taken2",
+                ["#taken2 created. You are admin. Added bob.", "Now in #taken2 (admin).", "zoe added bob to #taken2."],
+            ),
+            ("/join", ["Group: "]),
+            ("#a b", [*bad, "Group: "]),
+            ("#a b", [*bad, "Group: "]),
+            ("#a b", bad),
+            ("text", []),
+            ("/join #a b", ["Usage: /join <room>"]),
+        )
+
     def test_a_command_cancels(self) -> None:
         """A line that begins with / or @#@ is a command, and the question is gone."""
         alice = self.person("alice", "/create #ops")
