@@ -217,11 +217,12 @@ def command(
 def lookup(name: str) -> Command:
     """The command of this name or alias, without its slash.
 
-    @raise Refusal: UNKNOWN_CMD, with the nearest name there is.
+    @raise Refusal: UNKNOWN_CMD, with the nearest name there is of those that people use.
     """
     found = TABLE.get(ALIASES.get(name, name))
     if found is None:
-        near = nearest(name, [*TABLE, *(alias for alias in ALIASES if alias.isalpha())])
+        shown = [verb for verb, entry in TABLE.items() if entry.topic]
+        near = nearest(name, [*shown, *(alias for alias in ALIASES if alias.isalpha())])
         raise Refusal("UNKNOWN_CMD", command=f"/{name}", near=f"/{near}" if near else "")
     return found
 

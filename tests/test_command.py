@@ -301,8 +301,20 @@ class BindTests(SynchronousTestCase):
             self.assertEqual(caught.exception.fields, {"usage": TABLE[typed(line.split()[0]).verb].usage})
 
     def test_unknown(self) -> None:
-        """An unknown command has the nearest beside it; the aliases of digits are nobody's neighbours."""
-        for name, near in (("aprove", "/approve"), ("qiut", "/quit"), ("10", ""), ("", ""), ("xyzzy", "")):
+        """An unknown command has the nearest beside it that /help lists; the aliases of digits are nobody's
+        neighbours.
+        """
+        near_to = {
+            "aprove": "/approve",
+            "qiut": "/quit",
+            "10": "",
+            "": "",
+            "xyzzy": "",
+            "list": "",
+            "wach": "",
+            "clear": "",
+        }
+        for name, near in near_to.items():
             with self.assertRaises(Refusal) as caught:
                 bind(name, "bob")
             self.assertEqual(caught.exception.code, "UNKNOWN_CMD")
