@@ -308,6 +308,7 @@ class RefusalTests(Base):
         self.refused(self.alice, "/add bob carol", "BAD_USAGE", "Usage: /add <user>")
         self.refused(self.alice, "/history nonsense", "BAD_USAGE", f"Usage: {TABLE['history'].usage}")
         self.refused(self.alice, "/door ajar", "BAD_USAGE", "Usage: /door [open|ask|invite]")
+        self.refused(self.alice, "/logout 7", "BAD_USAGE", "Usage: /logout [a number of /sessions|all]")
 
     def test_UNKNOWN_CMD(self) -> None:
         """Never sent as text."""

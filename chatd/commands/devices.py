@@ -60,7 +60,7 @@ def logout(tx: Tx, me: Me, which: str | int = "") -> Reply:
     logins = tx.logins(me.account, tx.steady - me.settings.limits.session_days * DAY_MS)
     number = int(which) if str(which).isdecimal() and len(str(which)) < 6 else 0
     if not 1 <= number <= len(logins):
-        raise Refusal("BAD_USAGE", usage="/logout [which]")
+        raise Refusal("BAD_USAGE", usage="/logout [a number of /sessions|all]")
     gone = logins[number - 1]
     _end(tx, me, gone.id)
     fields = {"n": number, "client": gone.client}
