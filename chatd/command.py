@@ -230,7 +230,7 @@ def lookup(name: str) -> Command:
 def bind(name: str, line: str) -> Call:
     """The call that `/name line` asks for. What is missing stays missing: `perform` asks for it.
 
-    @raise Refusal: UNKNOWN_CMD, or BAD_USAGE when there is more than the usage line takes.
+    @raise Refusal: UNKNOWN_CMD, or BAD_USAGE when there is more than the usage line takes, or a flag that it has not.
     """
     entry = lookup(name)
     args: dict[str, Any] = {}
@@ -250,7 +250,7 @@ def bind(name: str, line: str) -> Call:
         elif word.lower() in keywords and word.lower() not in args and tail.strip():
             value, _, tail = tail.lstrip().partition(" ")
             args[word.lower()] = value
-        elif not places:
+        elif not places or (flags and word.startswith("--")):
             raise Refusal("BAD_USAGE", usage=entry.usage)
         elif places[0].shape == "word":
             args[places.pop(0).name] = word

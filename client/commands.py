@@ -125,7 +125,7 @@ def about_room(row: Mapping[str, Any]) -> bool:
 def bind(row: Mapping[str, Any], rest: str) -> dict[str, Any]:
     """The fields that a line gives; "room" where it names one.
 
-    @raise Refusal: BAD_USAGE when there is more than the usage line takes.
+    @raise Refusal: BAD_USAGE when there is more than the usage line takes, or a flag that it has not.
     """
     fields: dict[str, Any] = {}
     rest = rest.strip()
@@ -143,7 +143,7 @@ def bind(row: Mapping[str, Any], rest: str) -> dict[str, Any]:
         elif shapes.get(word.lower()) == "keyword" and word.lower() not in fields and tail.strip():
             value, _, tail = tail.lstrip().partition(" ")
             fields[word.lower()] = value
-        elif not places:
+        elif not places or (flag and "flag" in shapes.values()):
             raise Refusal("BAD_USAGE", usage=row["usage"])
         elif shapes[places[0]] == "list":
             fields.setdefault(places[0], []).append(word)

@@ -39,7 +39,6 @@ TYPED: dict[str, list[tuple[str, dict[str, Any], str | None]]] = {
         ("/create #friends bob carol", {"room": "#friends", "people": ["bob", "carol"]}, None),
         ("/create --sealed #x", {"sealed": True, "room": "#x"}, None),
         ("/create #x bob --open carol", {"open": True, "room": "#x", "people": ["bob", "carol"]}, None),
-        ("/create #x --other", {"room": "#x", "people": ["--other"]}, None),
     ],
     "delete-account": [("/delete-account", {}, None)],
     "demote": [("/demote bob", {"user": "bob"}, None)],
@@ -293,8 +292,17 @@ class BindTests(SynchronousTestCase):
                 check_fields(TABLE[verb], args)
 
     def test_too_much(self) -> None:
-        """More than the usage takes is answered with the usage."""
-        for line in ("/leave now please", "/members #ops x", "/whois bob carol", "/door open wide"):
+        """More than the usage takes, or a flag that it has not, is answered with the usage."""
+        for line in (
+            "/leave now please",
+            "/members #ops x",
+            "/whois bob carol",
+            "/door open wide",
+            "/create --seald #x bob",
+            "/create #x --other",
+            "/dm --seald bob",
+            "/delete-account --eras",
+        ):
             with self.assertRaises(Refusal) as caught:
                 typed(line)
             self.assertEqual(caught.exception.code, "BAD_USAGE")

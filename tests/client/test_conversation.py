@@ -233,6 +233,8 @@ class ConversationTests(SynchronousTestCase):
         self.assertEqual(
             alice.type("/send x"), ["No room is open. Nothing was sent.", "/join #group or /dm person opens one."]
         )
+        usage = ["Usage: /create [--open|--sealed] <room> [people...]"]
+        self.assertEqual((alice.type("/create --opne #ops"), alice.type("/create #ops --opne")), (usage, usage))
         alice.type("/create --open #ops")
         alice.type("-1")
         room = alice.view.current
