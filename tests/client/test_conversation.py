@@ -191,6 +191,7 @@ class ConversationTests(SynchronousTestCase):
         for line in ("hi", "//x", "@alice psst", "/say #ops there"):
             bob.type(line)
         self.assertEqual(bob.type("/aprove"), ["Unknown command /aprove. Did you mean /approve? Not sent."])
+        self.assertEqual(bob.type("/wach"), ["Unknown command /wach. Did you mean /switch? Not sent."])
         heard = [(event["room"], event["text"]) for event in alice.wire.objects() if event.get("ev") == "say"]
         self.assertEqual(heard, [("#ops", "hi"), ("#ops", "/x"), ("@bob", "psst"), ("#ops", "there")])
 
