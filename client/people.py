@@ -80,12 +80,12 @@ class People:
 
     # -- others -------------------------------------------------------------------------------------------------------
 
-    async def _who(self, fields: Mapping[str, Any]) -> tuple[str, Person] | None:
-        """The person who is meant, or the other one of this conversation, as their keys stand now."""
+    async def _who(self, fields: Mapping[str, Any], do: str = "safety") -> tuple[str, Person] | None:
+        """The person whom `do` means, or the other one of this conversation, as their keys stand now."""
         place = self.chat.view.place
         typed = str(fields.get("user") or (place.name if place is not None and place.kind == "direct" else ""))
         if not typed:
-            self._bad(sentences.WHOSE)
+            self._bad(sentences.WHOSE.format(do=do))
             return None
         keys, courier = self._keys, self.chat.sealed.courier
         found = await courier.whom(typed)
@@ -181,7 +181,7 @@ class People:
 
     async def _keys_of(self, fields: Mapping[str, Any]) -> None:
         """How somebody's keys stand."""
-        who = await self._who(fields)
+        who = await self._who(fields, "keys")
         if who is not None:
             name, person = who
             state = sentences.TRUST[str(person.trust)].format(name=name)
