@@ -563,10 +563,10 @@ class RankTests(OpsBase):
 
     def test_ranks_refused(self) -> None:
         """Who is that already, is not in, or owns the group, is told apart."""
-        self.unchanged(self.alice, "/promote bob", "bob is admin of #ops already.")
-        self.unchanged(self.alice, "/promote alice", "alice is owner of #ops already.")
+        self.unchanged(self.alice, "/promote bob", "bob is an admin of #ops already.")
+        self.unchanged(self.alice, "/promote alice", "alice is the owner of #ops already.")
         self.unchanged(self.alice, "/promote dave", "dave is not in #ops.")
-        self.unchanged(self.alice, "/demote carol", "carol is member of #ops already.")
+        self.unchanged(self.alice, "/demote carol", "carol is an ordinary member of #ops already.")
         self.unchanged(self.alice, "/demote alice", "Give #ops to somebody first: /transfer")
         self.unchanged(self.alice, "/demote dave", "dave is not in #ops.")
 
@@ -592,7 +592,7 @@ class RankTests(OpsBase):
     def test_transfer_refused(self) -> None:
         """A group is given to a member, and not to its owner."""
         self.unchanged(self.alice, "/transfer dave", "dave is not in #ops.")
-        self.unchanged(self.alice, "/transfer alice", "alice is owner of #ops already.")
+        self.unchanged(self.alice, "/transfer alice", "alice is the owner of #ops already.")
         self.assertEqual(self.alice.type("/transfer"), ["Whom? "])
 
     def test_gone_between_question_and_answer(self) -> None:

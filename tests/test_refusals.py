@@ -142,8 +142,8 @@ class RefusalTests(Base):
 
     def test_SAME_ROLE(self) -> None:
         """Nothing to change."""
-        self.refused(self.alice, "/demote bob", "SAME_ROLE", "bob is member of #ops already.")
-        self.refused(self.alice, "/transfer alice", "SAME_ROLE", "alice is owner of #ops already.")
+        self.refused(self.alice, "/demote bob", "SAME_ROLE", "bob is an ordinary member of #ops already.")
+        self.refused(self.alice, "/transfer alice", "SAME_ROLE", "alice is the owner of #ops already.")
 
     def test_SELF(self) -> None:
         """Nobody talks to themselves here."""

@@ -95,7 +95,7 @@ REFUSALS: dict[str, list[tuple[dict[str, Any], list[str]]]] = {
     "NOT_MEMBER": [({"room": "#ops"}, ["You are not in #ops. /join #ops"])],
     "NOT_THERE": [({"name": "bob", "room": "#ops"}, ["bob is not in #ops."])],
     "ALREADY": [({"name": "bob", "room": "#ops"}, ["bob is already in #ops."])],
-    "SAME_ROLE": [({"name": "bob", "room": "#ops", "role": "admin"}, ["bob is admin of #ops already."])],
+    "SAME_ROLE": [({"name": "bob", "room": "#ops", "role": "admin"}, ["bob is an admin of #ops already."])],
     "SELF": [({}, ["That is you."])],
     "GROUPS_ONLY": [
         ({"command": "/leave", "room": "@bob"}, ["Only groups have that: /leave", "@bob is a conversation of two."])

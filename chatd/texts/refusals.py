@@ -98,6 +98,8 @@ _CERTIFICATE: Final = {
 }
 
 
+_ROLE: Final = {"owner": "the owner", "admin": "an admin", "member": "an ordinary member"}
+
 REFUSALS: Final[dict[str, Sentence]] = {
     "NAME_TAKEN": _name_taken,
     "BAD_NAME": _bad_name,
@@ -124,7 +126,9 @@ REFUSALS: Final[dict[str, Sentence]] = {
     "NOT_MEMBER": "You are not in {room}. /join {room}",
     "NOT_THERE": "{name} is not in {room}.",
     "ALREADY": "{name} is already in {room}.",
-    "SAME_ROLE": "{name} is {role} of {room} already.",
+    "SAME_ROLE": lambda fields: (
+        f"{fields['name']} is {_ROLE.get(fields['role'], fields['role'])} of {fields['room']} already."
+    ),
     "PENDING": _pending,
     "NO_REQUESTS": "No pending join requests in {room}.",
     "NO_REQUEST": "{name} has not asked to join {room}.",
