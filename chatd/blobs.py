@@ -14,31 +14,18 @@ on a thread.
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import hashlib
 import os
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
 from chatd.errors import Refusal
+from chatd.part import BLOCK, Part, locked, slices
 
 FOLDER: Final = "blobs"
 """In the data folder."""
-SLICE: Final = 256 << 10
-"""How much is read at a time where a file is looked through."""
-STEP: Final = 8 << 20
-"""How much is hashed at a time while a file comes: other transfers need the thread, too."""
-PATIENCE: Final = 3.0
-"""Seconds to wait for another process that holds a file for the length of one write; a stopped one holds it longer."""
-FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-
-
-class Superseded(Exception):
-    """Another attempt, here or on another instance, brings this file now, or it is not wanted any more."""
 
 
 class Stored(Protocol):
@@ -85,21 +72,22 @@ class Blobs:
 
     # -- in -----------------------------------------------------------------------------------------------------------
 
-    def claim(self, file: int, attempt: str, size: int) -> Part:
-        """What has come of a file of `size` bytes so far, to bring the rest.
+    def claim(self, file: int, attempt: str, size: int, block: int = BLOCK) -> Part:
+        """What has come of a file of `size` bytes so far, to bring the rest with `block` bytes of memory.
 
         @raise Refusal: DISK_FULL, BUSY.
         """
         mine = self._new / f"{file}.{attempt}"
         with self._lock():
             with suppress(FileNotFoundError):  # whole, and then its instance died before the database knew
-                return Part(self, file, None, os.open(self.path(file), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC))
+                whole = os.open(self.path(file), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                return Part(file, None, self.path(file), whole, durable=self._durable, block=block)
             held = next(self._parts(file), mine)
             fd = os.open(held, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             try:
-                with _locked(fd):
+                with locked(fd):
                     os.rename(held, mine)
-                part = Part(self, file, mine, fd)
+                part = Part(file, mine, self.path(file), fd, durable=self._durable, block=block)
                 if size - part.size > self._free(self._new) - self._reserve:
                     if not part.size:
                         part.forget()
@@ -118,7 +106,7 @@ class Blobs:
         """One claim at a time, among all instances."""
         fd = os.open(self._new / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            with _locked(fd):
+            with locked(fd):
                 yield
         finally:
             os.close(fd)
@@ -137,6 +125,7 @@ class Blobs:
         if os.fstat(fd).st_size != size:
             os.close(fd)
             raise Refusal("NO_FILE", file=file)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)  # read ahead by who sends it: see Pipe.push
         return fd
 
     # -- away ---------------------------------------------------------------------------------------------------------
@@ -166,113 +155,6 @@ class Blobs:
     def found(self) -> list[tuple[int, Path]]:
         """All that is on disk: (number, path), whole files and parts; 0 where a name is no number."""
         return [(_number(path.name), path) for path in sorted(self.folder.glob("*/*")) if path.name != "lock"]
-
-
-class Part:
-    """A file on its way in, held by one attempt: `size` bytes are there. `path` None: it has its place already."""
-
-    def __init__(self, blobs: Blobs, file: int, path: Path | None, fd: int) -> None:
-        self._blobs = blobs
-        self.file = file
-        self.path = path
-        self._fd = fd
-        self.size = os.fstat(fd).st_size
-        self.kept = True
-        self._hash = hashlib.sha256()
-        self._hashed = 0
-
-    def write(self, pieces: Sequence[bytes]) -> None:
-        """Put these behind what is there.
-
-        @raise Superseded: somebody else brings this file now.
-        @raise Refusal: DISK_FULL; then nothing of the file is kept. BUSY.
-        """
-        try:
-            with self._held():
-                for piece in pieces:
-                    self._write(memoryview(piece))
-        except OSError as error:
-            if error.errno in FULL:
-                self.forget()
-                raise Refusal("DISK_FULL") from error
-            raise
-
-    def _write(self, data: memoryview) -> None:
-        while data:
-            written = os.pwrite(self._fd, data, self.size)
-            self.size += written
-            data = data[written:]
-
-    def flush(self) -> None:
-        """Have what has come on the disk by now, where that is asked for at all: else the last moment takes all of it,
-        and the database, whose flushes wait for other files', with it."""
-        if self._blobs._durable:
-            os.fdatasync(self._fd)
-
-    def hash(self, most: int = STEP) -> None:
-        """Have the digest take what has come by now, at most so many bytes: beside `write`, and from the beginning of
-        what an earlier attempt brought.
-        """
-        for piece in _slices(self._fd, self._hashed, min(self.size, self._hashed + most)):
-            self._hash.update(piece)
-            self._hashed += len(piece)
-
-    def check(self, digest: str | None) -> str:
-        """The digest of all that is there; `digest` is what it should be.
-
-        @raise Refusal: CHECKSUM; then nothing of the file is kept.
-        """
-        self.hash(self.size)
-        found = self._hash.hexdigest()
-        if digest is not None and found != digest:
-            self.forget()
-            raise Refusal("CHECKSUM")
-        return found
-
-    def place(self) -> None:
-        """Give the file its place: all its bytes are there.
-
-        @raise Superseded: somebody else brings this file now.
-        """
-        if self.path is None:
-            return
-        if self._blobs._durable:
-            os.fsync(self._fd)
-        place = self._blobs.path(self.file)
-        place.parent.mkdir(mode=0o700, exist_ok=True)
-        with self._held():
-            os.rename(self.path, place)
-        self.path = None
-        if self._blobs._durable:
-            for folder in (place.parent, place.parent.parent):
-                _flush_folder(folder)
-
-    def forget(self) -> None:
-        """Nothing of the file is kept, unless it has its place or somebody else brings it now."""
-        if self.path is not None:
-            self.path.unlink(missing_ok=True)
-            self.kept = False
-
-    def close(self) -> None:
-        """Let it go; what has come stays."""
-        os.close(self._fd)
-
-    @contextmanager
-    def _held(self) -> Iterator[None]:
-        """While this lasts, the file is ours.
-
-        @raise Superseded: it is somebody else's.
-        """
-        if self.path is None:
-            raise Superseded
-        with _locked(self._fd):
-            try:
-                here = os.stat(self.path)
-            except FileNotFoundError:
-                raise Superseded from None
-            if here.st_ino != os.fstat(self._fd).st_ino:
-                raise Superseded
-            yield
 
 
 def check_blobs(folder: Path, stored: Iterable[Stored], *, deep: bool = False) -> list[Finding]:
@@ -308,17 +190,9 @@ def check_blobs(folder: Path, stored: Iterable[Stored], *, deep: bool = False) -
 def _digest(path: Path) -> str:
     found = hashlib.sha256()
     with path.open("rb") as file:
-        for piece in _slices(file.fileno(), 0, path.stat().st_size):
+        for piece in slices(file.fileno(), 0, path.stat().st_size):
             found.update(piece)
     return found.hexdigest()
-
-
-def _slices(fd: int, at: int, end: int) -> Iterator[memoryview]:
-    """An open file from there to there, in one buffer that is used again and again."""
-    buffer = memoryview(bytearray(min(SLICE, end - at)))
-    while at < end and (count := os.preadv(fd, [buffer[: end - at]], at)):
-        yield buffer[:count]
-        at += count
 
 
 def _number(name: str) -> int:
@@ -331,33 +205,3 @@ def _free(folder: Path) -> int:
     """Bytes that may still be written to this folder's disk."""
     disk = os.statvfs(folder)
     return disk.f_bavail * disk.f_frsize
-
-
-def _flush_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-@contextmanager
-def _locked(fd: int) -> Iterator[None]:
-    """An flock, asked for without blocking: who blocks on one hangs for as long as a stopped holder lives.
-
-    @raise Refusal: BUSY.
-    """
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise Refusal("BUSY") from None
-            time.sleep(0.002)
-        else:
-            break
-    try:
-        yield
-    finally:
-        fcntl.flock(fd, fcntl.LOCK_UN)

@@ -20,17 +20,17 @@ import errno
 import os
 import secrets
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
-from chatd.blobs import Part, Superseded
 from chatd.commands import files
 from chatd.commands.files import Claim
 from chatd.errors import Refusal
+from chatd.part import BLOCK, Part, Superseded
 from chatd.pipe import Pipe
 from chatd.wire import rawline
 from chatd.wire.rawline import Opening
@@ -40,9 +40,6 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
-FLUSH: Final = 2 << 20
-"""Bytes of an upload that are not flushed to the disk yet, at most about twice so many. Many at once would hold up the
-flush of a commit."""
 SAVE: Final = 2.0
 """Seconds between two notes in the database of how far an upload has come."""
 TRAILER: Final = 66
@@ -172,9 +169,16 @@ class Transfer:
 
     async def _disk(self, do: Callable[..., Any], *args: Any) -> Any:
         """Have this done on a file thread."""
+        return await self._at_work(self._all.run(do, *args))
+
+    async def _move(self, do: Callable[..., Any], *args: Any) -> Any:
+        """Have bytes moved by a file thread, in turn with other transfers."""
+        return await self._at_work(self._all.move(do, *args))
+
+    async def _at_work(self, work: Awaitable[Any]) -> Any:
         self._on_disk = True
         try:
-            return await self._all.run(do, *args)
+            return await work
         finally:
             self._on_disk = False
 
@@ -239,12 +243,18 @@ class Transfer:
     async def _bring(self, opening: Opening, claim: Claim) -> str:
         """A file comes."""
         office = self._all
-        office.brings(claim.file, self)
+        await office.brings(claim.file, self)
         try:
-            part: Part = await self._disk(office.blobs.claim, claim.file, secrets.token_hex(8), claim.size)
-        except BaseException:
+            fields = await self._bring_all(opening, claim)
+        finally:
             office.brought(claim.file, self)
-            raise
+        self.socket.send([rawline.done(opening, fields, claim.name, claim.size, claim.room)])
+        return "ok"
+
+    async def _bring_all(self, opening: Opening, claim: Claim) -> dict[str, Any]:
+        """Bring it, give it its place and tell the room; what the room's event says to who asked for it."""
+        blobs, block = self._all.blobs, min(self._all.share, BLOCK)
+        part: Part = await self._disk(blobs.claim, claim.file, secrets.token_hex(8), claim.size, block)
         try:
             skip = 0
             if opening.start is not None:
@@ -255,18 +265,15 @@ class Transfer:
             while skip:
                 skip -= sum(map(len, await self._more(skip)))
             await self._take(claim, part)
-            digest = claim.digest or await self._trailer()
-            found = await self._disk(part.check, digest)
+            found = await self._disk(part.check, claim.digest or await self._trailer())
             await self._disk(part.place)
             fields = await self._complete(claim, found)
         except BaseException:
-            self._leave(claim.file, part.size if part.kept else 0)
-            raise
-        finally:
-            office.brought(claim.file, self)
             await self._disk(part.close)
-        self.socket.send([rawline.done(opening, fields, claim.name, claim.size, claim.room)])
-        return "ok"
+            self._leave(claim.file, part.stored if part.kept else 0)
+            raise
+        await self._disk(part.close)
+        return fields
 
     def _leave(self, file: int, got: int) -> None:
         """So much of a file has come, and no more for now. Of one that is not known any more nothing stays."""
@@ -276,36 +283,19 @@ class Transfer:
         ).addErrback(lambda _: None)
 
     async def _take(self, claim: Claim, part: Part) -> None:
-        """All bytes that are still to come: what wakes the reactor by its hand, and what is behind it by the pipe.
-        Beside it, on other threads, what has come is hashed and flushed.
-        """
-        office = self._all
+        """All bytes that are still to come: what wakes the reactor by its hand, and what is behind it by the pipe."""
         pipe = self.socket.pipe()
-        flushing: Deferred[None] | None = None
-        hashing: Deferred[None] = office.run(part.hash)
-        flushed = part.size
         try:
+            while part.behind:
+                await self._move(part.catch_up)
             while part.size < claim.size:
                 pieces = await self._more(claim.size - part.size, part.size)
                 if pipe is not None and not self._pieces:
                     self._pause()
-                await self._disk(part.write, pieces)
-                while pipe is not None and self._paused and part.size < claim.size and not self._pieces:
-                    if not await self._disk(pipe.pull, part.write, min(office.share, claim.size - part.size)):
-                        break
-                    if self.gone:
-                        raise Lost
-                    if hashing.called:
-                        hashing = office.run(part.hash)
-                    if part.size - flushed >= FLUSH:
-                        break
-                if hashing.called:
-                    hashing = office.run(part.hash)
-                self._note(claim.file, part.size)
-                if part.size - flushed >= FLUSH:
-                    if flushing is not None:
-                        await flushing
-                    flushed, flushing = part.size, office.run(part.flush)
+                await self._move(part.write, pieces)
+                if pipe is not None:
+                    await self._pull(pipe, claim, part)
+                self._note(claim.file, part.stored)
                 if not self._pieces:
                     self._resume()
         except OSError as error:
@@ -313,11 +303,17 @@ class Transfer:
                 raise Lost from None
             raise
         finally:
-            await hashing
-            if flushing is not None:
-                await flushing
             if pipe is not None:
                 pipe.close()
+
+    async def _pull(self, pipe: Pipe, claim: Claim, part: Part) -> None:
+        """What has come behind, until nothing more has."""
+        while self._paused and part.size < claim.size and not self._pieces:
+            if not await self._move(pipe.pull, part, min(self._all.share, claim.size - part.size)):
+                break
+            if self.gone:
+                raise Lost
+            self._note(claim.file, part.stored)
 
     async def _complete(self, claim: Claim, digest: str) -> dict[str, Any]:
         """Tell the room. Where that is not wanted any more, nothing of the file stays."""
@@ -410,7 +406,7 @@ class Transfer:
     async def _push(self, pipe: Pipe, fd: int, at: int, most: int) -> int:
         """Some bytes go by the pipe; how many."""
         try:
-            sent: int = await self._disk(pipe.push, fd, at, most)
+            sent: int = await self._move(pipe.push, fd, at, most)
         except OSError as error:
             if error.errno in GONE:
                 raise Lost from None
@@ -424,7 +420,7 @@ class Transfer:
 
     async def _give(self, fd: int, at: int, most: int) -> int:
         """Some bytes go by the reactor's hand; how many."""
-        data: bytes = await self._disk(os.pread, fd, most, at)
+        data: bytes = await self._move(os.pread, fd, most, at)
         if self.gone:
             raise Lost
         self.socket.send([data])

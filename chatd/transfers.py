@@ -14,6 +14,7 @@ from twisted.logger import Logger
 
 from chatd.blobs import Blobs
 from chatd.commands import files
+from chatd.crowd import Gate
 from chatd.limits import Limits
 from chatd.raw import Socket, Transfer
 from chatd.store.database import Database
@@ -22,9 +23,12 @@ _log = Logger()
 
 ALL: Final = 16 << 20
 """Bytes that all transfers of this instance together hold in memory for one direction, more or less."""
-MOST: Final = 1 << 20
+MOST: Final = 512 << 10
 LEAST: Final = 64 << 10
 """The share of one transfer lies between these."""
+MOVES: Final = 2
+"""How many pieces of files are moved at once: so many are under way when a commit begins, and it shares the processors
+and the disk with them."""
 LINGER: Final = 5.0
 """Seconds that the other end gets to hang up, once it has everything."""
 
@@ -58,6 +62,8 @@ class Transfers:
         self._ending: set[Transfer] = set()
         self._working: set[Deferred[None]] = set()
         self._bringing: dict[int, Transfer] = {}
+        self._awaited: dict[Transfer, Deferred[None]] = {}
+        self._gate = Gate(lambda: MOVES)
 
     @property
     def limits(self) -> Limits:
@@ -89,17 +95,32 @@ class Transfers:
         working.addErrback(lambda failure: _log.failure("a transfer", failure)).addBoth(ended)
         return transfer
 
-    def brings(self, file: int, transfer: Transfer) -> None:
-        """This transfer brings a file now; whoever did on this instance need not any more."""
+    async def move(self, do: Callable[..., Any], *args: Any) -> Any:
+        """Have a piece of a file moved on a file thread: one transfer's after the other's, and between two commits."""
+        turn: Deferred[None] = Deferred()
+        self._gate.enter(lambda: turn.callback(None))
+        await turn
+        try:
+            await self.db.between()
+            return await self.run(do, *args)
+        finally:
+            self._gate.leave()
+
+    async def brings(self, file: int, transfer: Transfer) -> None:
+        """This transfer brings a file now; whoever did on this instance has left what they have on the disk."""
         before = self._bringing.get(file)
         self._bringing[file] = transfer
         if before is not None:
             before.give_up()
+            left = self._awaited[before] = Deferred()
+            await left
 
     def brought(self, file: int, transfer: Transfer) -> None:
         """It does not any more."""
         if self._bringing.get(file) is transfer:
             del self._bringing[file]
+        if (left := self._awaited.pop(transfer, None)) is not None:
+            left.callback(None)
 
     def gone(self, transfer: Transfer) -> None:
         """A connection has ended."""

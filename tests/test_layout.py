@@ -44,8 +44,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "intake": {"crowd", "errors", "model", "wire", "interview", "turns", "answers"},
     "session": {"errors", "model", "wire", "instance", "interview", "turns", "answers", "identity", "intake"},
     "pipe": set(),
-    "raw": {"errors", "model", "blobs", "pipe", "commands", "wire"},
-    "transfers": {"errors", "model", "limits", "blobs", "commands", "store", "raw"},
+    "raw": {"errors", "model", "part", "pipe", "commands", "wire"},
+    "transfers": {"errors", "model", "crowd", "limits", "blobs", "commands", "store", "raw"},
     "protocol": {
         "meter",
         "crowd",
@@ -92,7 +92,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "store",
         "texts",
     },
-    "blobs": {"errors", "model", "limits"},
+    "part": {"errors"},
+    "blobs": {"errors", "part"},
 }
 """Part of chatd -> the parts it may import when it runs. service is the only one that may import anything."""
 

@@ -349,6 +349,30 @@ class GroupCommitTests(Base):
         self.server.writer.release()
         self.server.readers.release()
 
+    def test_between_commits(self) -> None:
+        """What waits for the end of a commit goes on with it, in its order; one that takes long is not waited for."""
+        self.server.writer.hold()
+        done: list[int] = []
+
+        def wait(number: int) -> None:
+            self.db.between().addCallback(lambda _: done.append(number))
+
+        wait(0)
+        self.assertEqual(done, [0])
+        for commit in (1, 2):
+            self.db.write(lambda tx: None)
+            self.server.advance(0)
+            wait(2 * commit - 1)
+            wait(2 * commit)
+            self.server.advance(PATIENCE / 2)
+            self.assertEqual(done, list(range(2 * commit - 1)))
+            if commit == 1:
+                self.server.writer.step()
+            else:
+                self.server.advance(PATIENCE)
+            self.assertEqual(done, list(range(2 * commit + 1)))
+        self.server.writer.release()
+
     def test_read_at_the_end(self) -> None:
         """A read that waits when the file is closed is refused; the one that was begun is not."""
         server = Server(Path(self.mktemp()))

@@ -138,6 +138,7 @@ class Database:
         """When it began, by the reactor's clock."""
         self._between: deque[tuple[Callable[[ReadTx], Any], Deferred[Any]]] = deque()
         self._reading = False
+        self._gaps: deque[Deferred[None]] = deque()
         self._impatient: Any = None
         self._reactor: Any = reactor
         self._gathered = 0
@@ -250,12 +251,21 @@ class Database:
         self._read_next()
         return result
 
+    def between(self) -> Deferred[None]:
+        """Fires when no commit is under way: for what takes the disk or a processor, and can wait for so long."""
+        gap: Deferred[None] = Deferred()
+        self._gaps.append(gap)
+        self._go_on()
+        return gap
+
+    def _go_on(self) -> None:
+        """With what waits for the end of a commit; one that takes longer than PATIENCE is not waited for."""
+        while self._gaps and not self._commit_is_near():
+            self._gaps.popleft().callback(None)
+        self._read_next()
+
     def _read_next(self) -> None:
-        if not self._between or self._reading:
-            return
-        wait = self._began + PATIENCE - self._reactor.seconds() if self.committing else 0.0
-        if wait > 0:
-            self._impatient = self._impatient or self._reactor.callLater(wait, self._waited)
+        if not self._between or self._reading or self._commit_is_near():
             return
         run, result = self._between.popleft()
         self._reading = True
@@ -267,9 +277,16 @@ class Database:
 
         self.read(run).addBoth(done)
 
+    def _commit_is_near(self) -> bool:
+        """Whether one is under way that is worth waiting for; then what waits goes on later."""
+        wait = self._began + PATIENCE - self._reactor.seconds() if self.committing else 0.0
+        if wait > 0 and self._impatient is None:
+            self._impatient = self._reactor.callLater(wait, self._waited)
+        return wait > 0
+
     def _waited(self) -> None:
         self._impatient = None
-        self._read_next()
+        self._go_on()
 
     def _scan(self, held: Any, run: Callable[[ReadTx], T]) -> T | _Refused:
         """As `_read`, but for what takes long: the end of this process need not wait for it."""
@@ -401,7 +418,7 @@ class Database:
         self.under_way = {}
         self._committed(committed)
         self._busy = False
-        self._read_next()
+        self._go_on()
         if self._waiting:
             self._gather_more()
         elif self._closing is not None:

@@ -2,8 +2,8 @@
 
     python -m tests.files.dying FOLDER        FOLDER/0, FOLDER/1 … are what is left; prints how many there are
 
-The rule: nothing is named here that the code does. Every call of the file system in blobs.py, and every statement that
-the database is given, is a step; in folder n the process was killed with SIGKILL before its n-th.
+The rule: nothing is named here that the code does. Every call of the file system in blobs.py and part.py, and every
+statement that the database is given, is a step; in folder n the process was killed with SIGKILL before its n-th.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from chatd import blobs
+from chatd import blobs, part
 from tests.memory import Client, Server
 
 DATA: Final = b"a few bytes, in two pieces" * 1000
@@ -73,7 +73,7 @@ def die(folder: Path, at: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         left[0] -= 1
 
-    blobs.os = Counted(step)  # type: ignore[assignment]
+    blobs.os = part.os = Counted(step)  # type: ignore[assignment]
     server.writer.connection.set_trace_callback(lambda statement: step())
     upload(alice)
 

@@ -9,9 +9,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 
 from chatd.blobs import check_blobs
 from chatd.store.files import Stored
+from chatd.transfers import MOVES
 from tests.files.world import BRIM, DATA, MID, Base, full_disk, sha, up_to_the_brim
 from tests.memory import Client, Server, instances
 
@@ -94,6 +96,24 @@ class TransferTests(Base):
         self.assertEqual(second.objects()[0]["ok"]["start"], 1_000)
         second.send(DATA[1_000:])
         self.assertIn("seq", second.objects()[-1]["ok"])
+
+    def test_one_after_the_other(self) -> None:
+        """Bytes of so many files are moved at a time, the others' in the order in which they came, and none are begun
+        while a commit is under way."""
+        self.server.files.hold()
+        moved: list[int] = []
+        for number in range(MOVES + 2):
+            Deferred.fromCoroutine(self.server.transfers.move(moved.append, number))
+        self.assertEqual(moved, list(range(MOVES)))
+        self.server.writer.hold()
+        self.server.db.write(lambda tx: None)
+        self.server.advance(0)
+        self.server.files.step()
+        self.assertEqual(moved, list(range(MOVES)))
+        self.server.writer.release()
+        self.assertEqual(moved, list(range(MOVES + 1)))
+        self.server.files.release()
+        self.assertEqual(moved, list(range(MOVES + 2)))
 
     def test_half_closed(self) -> None:
         """Who closes their side too early is told how much has come, and it is kept."""
