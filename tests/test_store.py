@@ -318,6 +318,39 @@ class GroupCommitTests(Base):
         self.assertEqual(len(said), 16 * MANY + 1)
         self.assertLess([text for _, text in said].index("honest"), FILL)
 
+    def test_nobody_waits_for_ever(self) -> None:
+        """However much the others say in each commit, what waits longest is done before long: a flood, and the ping
+        behind it.
+        """
+        server = Server(Path(self.mktemp()))
+        self.addCleanup(server.stop)
+        talk = [server.program(f"talker{number}") for number in range(FILL)]
+        flooder, bob = server.program("flooder"), server.program("bob")
+        for client in (*talk, flooder):
+            client.call(do="create", room=f"#of-{client.welcome['name']}")
+            client.read()
+
+        def say(client: Client, many: int) -> None:
+            line = b'{"do":"say","room":"#of-%s","text":"x"}\n' % client.welcome["name"].encode()
+            client.protocol.dataReceived(line * many)
+
+        server.writer.hold()
+        server.db.write(lambda tx: None)
+        server.advance(0)
+        say(flooder, FEW)
+        for _ in range(20):
+            server.advance(0)
+        bob.protocol.dataReceived(b'{"id":7,"do":"ping"}\n')
+        pongs: list[Any] = []
+        for _ in range(FEW):
+            for client in talk:
+                say(client, 1)
+            server.advance(0)
+            server.writer.step()
+            pongs += [line for line in bob.objects() if line.get("re") == 7]
+        server.writer.release()
+        self.assertEqual(len(pongs), 1)
+
     def test_read_between_commits(self) -> None:
         """What is read for who comes in is begun behind the commit that is under way, one after the other; where that
         takes long, beside it. What waits at the end is refused.
