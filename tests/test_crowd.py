@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import resource
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from chatd import crowd
-from chatd.crowd import Bucket, Gate, Ration, at_once, network
+from chatd.crowd import Bucket, Gate, Ration, Trickle, at_once, network
 from chatd.factory import LINGER, LINGERING
 from chatd.session import Session
 from tests.live import PASSWORD, TWISTD, LiveTestCase, free_ports, new_mid
@@ -228,6 +229,27 @@ class PlaceTests(Base):
         for _ in range(200):
             server.advance(0.1)
         self.assertEqual(client.objects()[-1]["re"], 1)
+
+    def test_one_place_in_the_line(self) -> None:
+        """Who has more to say than is looked at in one turn stands once among those who go on, however often a part of
+        it is answered meanwhile."""
+        server = self.serve()
+        later: list[Callable[[], None]] = []
+        server.instance.onward = Trickle(later.append, 1)
+        alice = server.program("alice")
+        alice.call(do="create", room="#ops")
+        alice.read()
+        server.writer.hold()
+        alice.protocol.dataReceived(b'{"do":"say","room":"#ops","text":"x"}\n' * 3_000)
+        server.advance(0)
+        server.writer.step()
+        self.assertTrue(alice.protocol.session.turns.lines)
+        self.assertEqual(len(server.instance.onward._waiting), 1)
+        server.writer.release()
+        while later:
+            later.pop(0)()
+            server.advance(0)
+        self.assertEqual(len([line for line in alice.objects() if "ok" in line]), 3_000)
 
     def test_in_order_while_logging_in(self) -> None:
         """What somebody says while they log in comes before what they say once they are in, however many come."""
