@@ -208,8 +208,13 @@ class ChatProtocol(Protocol):
             transport.write(b"".join(parts))
 
     def certificate(self) -> str:
-        """The SHA-256, in hex, of the certificate that the client has shown; "" where it has shown none."""
-        shown: Any = getattr(self.transport, "getPeerCertificate", lambda: None)()
+        """The SHA-256, in hex, of the certificate that the client has shown; "" where it has shown none, and once the
+        connection is gone."""
+        transport: Any = self.transport
+        try:
+            shown: Any = transport.getPeerCertificate()
+        except AttributeError:  # no TLS; or Twisted asks a TLS that is no more
+            return ""
         return "" if shown is None else hashlib.sha256(dump_certificate(FILETYPE_ASN1, shown)).hexdigest()
 
     def delivered(self) -> bool:

@@ -294,6 +294,25 @@ class PlaceTests(Base):
         server.factory.drain()
         self.assertEqual([client.protocol.session.account for client in crowd_[40:]], [0] * 20)
 
+    def test_goodbyes_of_guests(self) -> None:
+        """Guests who came by TLS and go at once are seen out, all of them: of a connection that is over nobody can tell
+        any more what certificate it had."""
+        server = self.serve()
+        server.factory.reload(replace(server.instance.settings, guests=True))
+        crowd_ = [server.connect(secure=True) for _ in range(10)]
+        for number, client in enumerate(crowd_):
+            client.call(do="guest", name=f"bob{number}")
+
+        def lost() -> None:
+            raise AttributeError  # as Twisted's does
+
+        for client in crowd_:
+            client.protocol.connectionLost(Failure(ConnectionLost()))
+            client.transport.getPeerCertificate = lost
+        server.advance(1)
+        self.assertEqual([client.protocol.session.account for client in crowd_], [0] * 10)
+        self.assertEqual(server.sql("SELECT name FROM account WHERE name IS NOT NULL"), [])
+
     def test_nothing_is_left_of_who_has_gone(self) -> None:
         """A session that is over is freed at once, and not by the collector of garbage, which stops everybody."""
         server = self.serve()
