@@ -116,6 +116,31 @@ class RationTests(SynchronousTestCase):
         self.assertEqual(ration.portion(), 32)
 
 
+class TrickleTests(SynchronousTestCase):
+    """So many a turn."""
+
+    def test_one_fails(self) -> None:
+        """What fails is logged; all others are done in their turn, also where the end is near."""
+        later: list[Callable[[], None]] = []
+        done: list[int] = []
+        trickle = Trickle(later.append, 2)
+
+        def do(number: int) -> None:
+            if number % 3 == 0:
+                raise ZeroDivisionError
+            done.append(number)
+
+        for number in range(9):
+            trickle(lambda number=number: do(number))  # type: ignore[misc]
+        self.assertEqual(done, [1])
+        later.pop()()
+        later.pop()()
+        self.assertEqual(done, [1, 2, 4, 5])
+        trickle.hurry()
+        self.assertEqual(done, [1, 2, 4, 5, 7, 8])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 3)
+
+
 class Base(SynchronousTestCase):
     """A server in memory."""
 
