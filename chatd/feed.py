@@ -202,12 +202,12 @@ class Feed:
             self._keep(run)
         self.position = events[-1].seq
         for observe in self.observers:
-            observe(events, origins)
+            _try(observe, events, origins)
         if self._waiters:
             due = [do for seq, do in self._waiters if seq <= self.position]
             self._waiters = deque((seq, do) for seq, do in self._waiters if seq > self.position)
             for do in due:
-                do()
+                _try(do)
 
     def _keep(self, run: Run) -> None:
         self._ring.append(run)
@@ -389,6 +389,14 @@ class Feed:
         ear.caught_up()
         self.flush()
         return True
+
+
+def _try(do: Callable[..., object], *args: Any) -> None:
+    """Whatever breaks, what else belongs to this place in the log is done."""
+    try:
+        do(*args)
+    except Exception:
+        _log.failure("behind what was delivered")
 
 
 def runs(events: Iterable[Event]) -> Iterable[Run]:

@@ -585,6 +585,22 @@ class LogTests(Base):
         self.say(alice, "x")
         self.assertEqual(done, ["now", "one", "two"])
 
+    def test_what_breaks_at_its_place(self) -> None:
+        """What breaks once its place in the log is delivered is told in the operator's log; what else waited for it is
+        done, who called is answered, and the writer goes on.
+        """
+        alice, bob = self.group("alice", "bob")
+        feed, done = self.server.feed, []
+        feed.when(feed.position + 1, lambda: done.append(1 // 0))
+        feed.when(feed.position + 1, lambda: done.append(7))
+        feed.observers.append(lambda events, origins: done.append(1 // 0))
+        self.assertEqual(alice.code(do="say", room="#ops", text="x"), "ok")
+        feed.observers.pop()
+        self.assertEqual(done, [7])
+        self.assertEqual(alice.code(do="say", room="#ops", text="y"), "ok")
+        self.assertEqual(self.heard(bob), ["x", "y"])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+
 
 class RenderingTests(Base):
     """Rendered once for all who see the same (DESIGN §6)."""

@@ -398,6 +398,22 @@ class GroupCommitTests(Base):
         self.assertEqual(self.successResultOf(begun), 7)
         self.assertEqual(self.failureResultOf(waits, Refusal).value.code, "DRAINING")
 
+    def test_a_delivery_that_breaks(self) -> None:
+        """Where what a commit brought cannot be delivered, that is logged; the writer goes on, and nothing is lost."""
+        committed = self.db._committed
+
+        def breaks(_: Any) -> None:
+            raise ZeroDivisionError
+
+        self.db._committed = breaks
+        self.alice.ask(do="say", room="#ops", text="one")
+        self.db._committed = committed
+        self.alice.ask(do="say", room="#ops", text="two")
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(self.texts(), ["one", "two"])
+        said = [line["text"] for line in self.alice.objects() if line.get("ev") == "say"]
+        self.assertEqual(said, ["one", "two"])
+
     def test_answers_come_after_the_commit(self) -> None:
         """Nobody is answered before the commit is in the file."""
         answered: list[Any] = []

@@ -402,7 +402,10 @@ class Database:
             except Exception:
                 _log.failure("answering")
         self.under_way = {}
-        self._committed(committed)
+        try:
+            self._committed(committed)
+        except Exception:
+            _log.failure("delivering a commit")  # the next one brings it again
         self._busy = False
         self._read_next()
         if self._waiting:
