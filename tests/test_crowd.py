@@ -338,6 +338,19 @@ class PlaceTests(Base):
         self.assertEqual([client.protocol.session.account for client in crowd_], [0] * 10)
         self.assertEqual(server.sql("SELECT name FROM account WHERE name IS NOT NULL"), [])
 
+    def test_nobody_is_ended_twice(self) -> None:
+        """Whose connection is over, and whose goodbye is still to be said, is not waited for when it closes meanwhile:
+        ending such a connection again fails under TLS, and the others whose time is over would be left."""
+        server = self.serve()
+        crowd_ = [server.connect(secure=True) for _ in range(10)]
+        for client in crowd_:
+            client.call(do="ping")
+        for client in crowd_:
+            client.protocol.connectionLost(Failure(ConnectionLost()))
+        for client in crowd_:
+            client.protocol.session.close("nonsense")
+        self.assertEqual(server.factory._closing, {})
+
     def test_nothing_is_left_of_who_has_gone(self) -> None:
         """A session that is over is freed at once, and not by the collector of garbage, which stops everybody."""
         server = self.serve()
