@@ -119,15 +119,15 @@ class Turns:
         self.tell_watchers()
 
     def _begin(self) -> None:
-        """Nothing is begun for whom the answers of what was begun already are too many to send."""
+        """Nothing is begun for whom the answers of what was begun already are too many to send, or to wait for."""
         session, lines = self._session, self.lines
-        ration = session.instance.ration
+        ration, most = session.instance.ration, session.instance.settings.limits.waiting_lines
         taken, left = 0, (portion := ration.portion())
         try:
             while not self.barrier and session.open:
                 if not (taken < len(lines) or self._bound is not None or self._wants or self.follow is not None):
                     break
-                if session.clogged:
+                if session.clogged or self.flying > most:
                     break
                 if not left:
                     self._go_on_later()

@@ -318,6 +318,30 @@ class GroupCommitTests(Base):
         self.assertEqual(len(said), 16 * MANY + 1)
         self.assertLess([text for _, text in said].index("honest"), FILL)
 
+    def test_a_packet_of_lines(self) -> None:
+        """Of the thousands of lines that one packet can hold few are in the line for the writer at a time: what the
+        server itself writes, its sign of life above all, does not wait for all of them.
+        """
+        server = Server(Path(self.mktemp()))
+        self.addCleanup(server.stop)
+        flooder = server.person("flooder")
+        flooder.type("/create #ops")
+        flooder.type("/join #ops")
+        server.writer.hold()
+        server.db.write(lambda tx: None)
+        server.advance(0)
+        flooder.protocol.dataReceived(b"y\n" * 3_000)
+        for _ in range(5):
+            server.writer.step()
+        written: list[int] = []
+        server.db.write(written.append)  # type: ignore[arg-type]
+        commits = server.db.meter.commits
+        while not written:
+            server.writer.step()
+        self.assertLess(server.db.meter.commits - commits, 10)
+        server.writer.release()
+        self.assertEqual(server.sql("SELECT count(*) FROM event WHERE kind = 'say'"), [(3_000,)])
+
     def test_nobody_waits_for_ever(self) -> None:
         """However much the others say in each commit, what waits longest is done before long: a flood, and the ping
         behind it.
