@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any, Final
 
+from twisted.python.failure import Failure
+
 from chatd import command
 from chatd.command import Slow
 from chatd.crowd import network
@@ -28,10 +30,14 @@ def carry(session: Session, call: Call) -> None:
     me = session.identity.me
     db = session.instance.db
     if entry.local:
+        outcome: Any
         try:
-            session.answers.done(call, command.perform(None, me, call))  # type: ignore[arg-type]
+            outcome = command.perform(None, me, call)  # type: ignore[arg-type]
         except Refusal as refusal:
-            session.answers.done(call, refusal)
+            outcome = refusal
+        except Exception:
+            outcome = Failure()
+        session.answers.done(call, outcome)
     elif entry.prepare is not None:
         read = db.read if me.account else db.read_between
         read(lambda tx: command.prepare(tx, me, call)).addCallback(_prepared, session, call).addErrback(

@@ -13,6 +13,8 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final
 
+from twisted.logger import Logger
+
 from chatd.errors import Refusal
 from chatd.limits import Limits
 
@@ -23,6 +25,7 @@ the most so many seconds: to refuse costs, too, and whoever writes without a pau
 LOGIN: Final = 0.004
 """Seconds of a commit for each who may come in by it."""
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+_log = Logger()
 
 
 def network(address: str) -> str:
@@ -180,13 +183,13 @@ class Trickle:
     def __call__(self, do: Callable[[], None]) -> None:
         """Do this, now or a little later."""
         if self._hurried:
-            do()
+            _try(do)
         elif self._waiting or self._done >= self._most:
             self.later(do)
         else:
             self._begin()
             self._done += 1
-            do()
+            _try(do)
 
     def later(self, do: Callable[[], None]) -> None:
         """Do this in a turn to come."""
@@ -206,7 +209,7 @@ class Trickle:
         self._done = 0
         while self._waiting and self._done < self._most:
             self._done += 1
-            self._waiting.popleft()()
+            _try(self._waiting.popleft())
         if self._done:
             self._begin()
 
@@ -214,7 +217,15 @@ class Trickle:
         """The end is near: do what waits, and from now on everything at once."""
         self._hurried = True
         while self._waiting:
-            self._waiting.popleft()()
+            _try(self._waiting.popleft())
+
+
+def _try(do: Callable[[], None]) -> None:
+    """Whatever fails, the others have their turn."""
+    try:
+        do()
+    except Exception:
+        _log.failure("in its turn")
 
 
 class Crowd:

@@ -129,8 +129,9 @@ class ChatFactory(Factory[ChatProtocol]):
         self._held[protocol] = max(until, self._held.get(protocol, 0.0))
 
     def closing(self, protocol: ChatProtocol) -> None:
-        """A connection is to end once it is flushed."""
-        self._closing[protocol] = self._clock.seconds()
+        """A connection is to end once it is flushed; one that is over already may still have been saying goodbye."""
+        if protocol in self.connections:
+            self._closing[protocol] = self._clock.seconds()
 
     def went(self, protocol: ChatProtocol) -> None:
         """A connection has ended."""

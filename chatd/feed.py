@@ -202,12 +202,12 @@ class Feed:
             self._keep(run)
         self.position = events[-1].seq
         for observe in self.observers:
-            observe(events, origins)
+            _try(observe, events, origins)
         if self._waiters:
             due = [do for seq, do in self._waiters if seq <= self.position]
             self._waiters = deque((seq, do) for seq, do in self._waiters if seq > self.position)
             for do in due:
-                do()
+                _try(do)
 
     def _keep(self, run: Run) -> None:
         self._ring.append(run)
@@ -272,8 +272,12 @@ class Feed:
         while self._dirty:
             dirty, self._dirty = self._dirty, []
             for ear in dirty:
-                if ear.out:
-                    ear.flush()
+                try:
+                    if ear.out:
+                        ear.flush()
+                except Exception:
+                    _log.failure("sending")
+                    ear.astray()
 
     def touch(self, ear: Ear, data: bytes) -> None:
         """Have `data` sent to this session at the end of the turn, behind what it is already owed."""
@@ -303,7 +307,17 @@ class Feed:
         if (waiting := ear.ready()) is not None:
             waiting.addCallback(lambda _: self.follow(ear, after, rooms) if same() else None)
             return
-        if rooms is not None and self._from_ring(ear, after, rooms):
+
+        def broken(failure: Failure) -> None:
+            _log.failure("catching up", failure)
+            if same():
+                ear.astray()
+
+        try:
+            if rooms is not None and self._from_ring(ear, after, rooms):
+                return
+        except Exception:
+            broken(Failure())
             return
         assert self._db is not None
 
@@ -323,11 +337,6 @@ class Feed:
         def unread(failure: Failure) -> None:
             self._unreadable(failure)
             self._retries.append(lambda: self.follow(ear, after) if same() else None)
-
-        def broken(failure: Failure) -> None:
-            _log.failure("catching up", failure)
-            if same():
-                ear.astray()
 
         self._db.read_between(read).addCallbacks(lambda page: self._page(ear, same, *page), unread).addErrback(broken)
 
@@ -389,6 +398,14 @@ class Feed:
         ear.caught_up()
         self.flush()
         return True
+
+
+def _try(do: Callable[..., object], *args: Any) -> None:
+    """Whatever breaks, what else belongs to this place in the log is done."""
+    try:
+        do(*args)
+    except Exception:
+        _log.failure("behind what was delivered")
 
 
 def runs(events: Iterable[Event]) -> Iterable[Run]:

@@ -27,7 +27,7 @@ from chatd.crowd import Bucket
 from chatd.errors import Refusal
 from chatd.instance import Transfer
 from chatd.pipe import Pipe
-from chatd.proxy import unmapped
+from chatd.proxy import HeaderProtocol, unmapped
 from chatd.reactor import accept_few
 from chatd.session import Session, State
 from chatd.wire.dialect import Dialect
@@ -57,6 +57,8 @@ def choose(first: bytes, settings: Settings) -> Dialect:
 def is_in(selectable: Any) -> bool:
     """Whether somebody is logged in there; yes, too, of whatever is no client's socket."""
     protocol = getattr(selectable, "protocol", None)
+    if isinstance(protocol, HeaderProtocol):
+        return False  # a client's, of whom nothing is known yet
     while protocol is not None:
         session = getattr(protocol, "session", None)
         if session is not None:
@@ -206,8 +208,13 @@ class ChatProtocol(Protocol):
             transport.write(b"".join(parts))
 
     def certificate(self) -> str:
-        """The SHA-256, in hex, of the certificate that the client has shown; "" where it has shown none."""
-        shown: Any = getattr(self.transport, "getPeerCertificate", lambda: None)()
+        """The SHA-256, in hex, of the certificate that the client has shown; "" where it has shown none, and once the
+        connection is gone."""
+        transport: Any = self.transport
+        try:
+            shown: Any = transport.getPeerCertificate()
+        except AttributeError:  # no TLS; or Twisted asks a TLS that is no more
+            return ""
         return "" if shown is None else hashlib.sha256(dump_certificate(FILETYPE_ASN1, shown)).hexdigest()
 
     def delivered(self) -> bool:

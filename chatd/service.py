@@ -132,7 +132,7 @@ class ChatService(Service):
             self._give_up(f"chatd cannot start: {error}")
 
     def _give_up(self, why: str) -> NoReturn:
-        """Say why, also where the log goes to its file only, and end: threads that run would keep the process."""
+        """Say why, also where the log goes to its file only, and end."""
         if hasattr(self, "db"):
             self.db.close()
             self._passwords.stop()
@@ -209,11 +209,11 @@ class ChatService(Service):
         self._listen()  # nobody is heard before the reactor runs
         if config.metrics.listen:
             self._show_metrics(config.metrics.listen.replace("{node}", str(self._node.number)))
-        self.db.start()
-        self._passwords.start()
-        self._files.start()
         self.peers.start()
         self.control.start()
+        self.db.start()  # behind all that may fail: threads that run keep the process
+        self._passwords.start()
+        self._files.start()
         self.sweeper.start()
         self.factory.start()
         self._sweeping.start(SWEEP_GUESTS, now=False)

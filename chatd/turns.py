@@ -36,6 +36,7 @@ class Turns:
 
     __slots__ = (
         "_bound",
+        "_going_on",
         "_pinging",
         "_pumping",
         "_session",
@@ -65,7 +66,7 @@ class Turns:
         self._wants: tuple[Call, ...] = ()
         self._watched: tuple[tuple[int, Callable[[], None]], ...] = ()
         self._taken = 0
-        self._pumping = self._pinging = False
+        self._pumping = self._pinging = self._going_on = False
 
     @property
     def waiting(self) -> bool:
@@ -118,18 +119,18 @@ class Turns:
         self.tell_watchers()
 
     def _begin(self) -> None:
-        """Nothing is begun for whom the answers of what was begun already are too many to send."""
+        """Nothing is begun for whom the answers of what was begun already are too many to send, or to wait for."""
         session, lines = self._session, self.lines
-        ration = session.instance.ration
+        ration, most = session.instance.ration, session.instance.settings.limits.waiting_lines
         taken, left = 0, (portion := ration.portion())
         try:
             while not self.barrier and session.open:
                 if not (taken < len(lines) or self._bound is not None or self._wants or self.follow is not None):
                     break
-                if session.clogged:
+                if session.clogged or self.flying > most:
                     break
                 if not left:
-                    session.instance.onward.later(session.go_on)
+                    self._go_on_later()
                     break
                 left -= 1
                 bound, self._bound = self._bound, None
@@ -158,6 +159,19 @@ class Turns:
             del lines[:taken]  # whatever fails, no line is begun twice
             ration.spend(portion - left)
         self._taken += taken
+
+    def _go_on_later(self) -> None:
+        """The rest has its turn, once however often answers bring us here: else who floods had most of the places."""
+        if self._going_on:
+            return
+        self._going_on = True
+        session = self._session
+
+        def go_on() -> None:
+            self._going_on = False
+            session.go_on()
+
+        session.instance.onward.later(go_on)
 
     def _follow_on(self, after: int) -> None:
         """All is said that belongs before what was missed; the next line is begun when that is shown, too."""

@@ -80,6 +80,17 @@ class ChatctlTests(LiveTestCase):
         await chatd.start()
         self.assertRegex(await self.said("user", "list"), "^alice ")
 
+    async def test_a_socket_that_cannot_be(self) -> None:
+        """A server that cannot listen to chatctl, or for the other instances, says so and ends: no thread keeps it."""
+        for name in ("node-1.look", "node-1.ctl"):
+            blocked = self.data / "run" / name
+            blocked.mkdir(parents=True)
+            chatd = self.chatd()
+            chatd.launch()
+            await chatd.program.prints(f"chatd cannot start: .*{name}")
+            self.assertEqual(await chatd.program.end(), 1)
+            blocked.rmdir()
+
     async def test_the_socket(self) -> None:
         """What is no act, or has other arguments, is refused in one line, and the server goes on."""
         chatd = await self.chatd(node=1).start()

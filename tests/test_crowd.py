@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import resource
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from chatd import crowd
-from chatd.crowd import Bucket, Gate, Ration, at_once, network
+from chatd.crowd import Bucket, Gate, Ration, Trickle, at_once, network
 from chatd.factory import LINGER, LINGERING
 from chatd.session import Session
 from tests.live import PASSWORD, TWISTD, LiveTestCase, free_ports, new_mid
@@ -113,6 +114,31 @@ class RationTests(SynchronousTestCase):
         ration.spend(1)
         ration.spend(1)
         self.assertEqual(ration.portion(), 32)
+
+
+class TrickleTests(SynchronousTestCase):
+    """So many a turn."""
+
+    def test_one_fails(self) -> None:
+        """What fails is logged; all others are done in their turn, also where the end is near."""
+        later: list[Callable[[], None]] = []
+        done: list[int] = []
+        trickle = Trickle(later.append, 2)
+
+        def do(number: int) -> None:
+            if number % 3 == 0:
+                raise ZeroDivisionError
+            done.append(number)
+
+        for number in range(9):
+            trickle(lambda number=number: do(number))  # type: ignore[misc]
+        self.assertEqual(done, [1])
+        later.pop()()
+        later.pop()()
+        self.assertEqual(done, [1, 2, 4, 5])
+        trickle.hurry()
+        self.assertEqual(done, [1, 2, 4, 5, 7, 8])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 3)
 
 
 class Base(SynchronousTestCase):
@@ -229,6 +255,27 @@ class PlaceTests(Base):
             server.advance(0.1)
         self.assertEqual(client.objects()[-1]["re"], 1)
 
+    def test_one_place_in_the_line(self) -> None:
+        """Who has more to say than is looked at in one turn stands once among those who go on, however often a part of
+        it is answered meanwhile."""
+        server = self.serve()
+        later: list[Callable[[], None]] = []
+        server.instance.onward = Trickle(later.append, 1)
+        alice = server.program("alice")
+        alice.call(do="create", room="#ops")
+        alice.read()
+        server.writer.hold()
+        alice.protocol.dataReceived(b'{"do":"say","room":"#ops","text":"x"}\n' * 3_000)
+        server.advance(0)
+        server.writer.step()
+        self.assertTrue(alice.protocol.session.turns.lines)
+        self.assertEqual(len(server.instance.onward._waiting), 1)
+        server.writer.release()
+        while later:
+            later.pop(0)()
+            server.advance(0)
+        self.assertEqual(len([line for line in alice.objects() if "ok" in line]), 3_000)
+
     def test_in_order_while_logging_in(self) -> None:
         """What somebody says while they log in comes before what they say once they are in, however many come."""
         server = self.serve()
@@ -271,6 +318,38 @@ class PlaceTests(Base):
             client.protocol.connectionLost(Failure(ConnectionLost()))
         server.factory.drain()
         self.assertEqual([client.protocol.session.account for client in crowd_[40:]], [0] * 20)
+
+    def test_goodbyes_of_guests(self) -> None:
+        """Guests who came by TLS and go at once are seen out, all of them: of a connection that is over nobody can tell
+        any more what certificate it had."""
+        server = self.serve()
+        server.factory.reload(replace(server.instance.settings, guests=True))
+        crowd_ = [server.connect(secure=True) for _ in range(10)]
+        for number, client in enumerate(crowd_):
+            client.call(do="guest", name=f"bob{number}")
+
+        def lost() -> None:
+            raise AttributeError  # as Twisted's does
+
+        for client in crowd_:
+            client.protocol.connectionLost(Failure(ConnectionLost()))
+            client.transport.getPeerCertificate = lost
+        server.advance(1)
+        self.assertEqual([client.protocol.session.account for client in crowd_], [0] * 10)
+        self.assertEqual(server.sql("SELECT name FROM account WHERE name IS NOT NULL"), [])
+
+    def test_nobody_is_ended_twice(self) -> None:
+        """Whose connection is over, and whose goodbye is still to be said, is not waited for when it closes meanwhile:
+        ending such a connection again fails under TLS, and the others whose time is over would be left."""
+        server = self.serve()
+        crowd_ = [server.connect(secure=True) for _ in range(10)]
+        for client in crowd_:
+            client.call(do="ping")
+        for client in crowd_:
+            client.protocol.connectionLost(Failure(ConnectionLost()))
+        for client in crowd_:
+            client.protocol.session.close("nonsense")
+        self.assertEqual(server.factory._closing, {})
 
     def test_nothing_is_left_of_who_has_gone(self) -> None:
         """A session that is over is freed at once, and not by the collector of garbage, which stops everybody."""

@@ -585,6 +585,46 @@ class LogTests(Base):
         self.say(alice, "x")
         self.assertEqual(done, ["now", "one", "two"])
 
+    def test_what_breaks_at_its_place(self) -> None:
+        """What breaks once its place in the log is delivered is told in the operator's log; what else waited for it is
+        done, who called is answered, and the writer goes on.
+        """
+        alice, bob = self.group("alice", "bob")
+        feed, done = self.server.feed, []
+        feed.when(feed.position + 1, lambda: done.append(1 // 0))
+        feed.when(feed.position + 1, lambda: done.append(7))
+        feed.observers.append(lambda events, origins: done.append(1 // 0))
+        self.assertEqual(alice.code(do="say", room="#ops", text="x"), "ok")
+        feed.observers.pop()
+        self.assertEqual(done, [7])
+        self.assertEqual(alice.code(do="say", room="#ops", text="y"), "ok")
+        self.assertEqual(self.heard(bob), ["x", "y"])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+
+    def test_one_who_cannot_be_sent_to(self) -> None:
+        """Whom sending to breaks is let go, to come back; all others go on hearing."""
+        alice, bob, carol = self.group("alice", "bob", "carol")
+        for client in (bob, carol):
+            self.patch(client.protocol, "send", lambda parts: 1 // 0)
+            self.say(alice, "x")
+            self.assertTrue(client.closed)
+            self.say(alice, "y")
+            self.assertEqual(self.heard(alice), ["x", "y"])
+            self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+            self.assertEqual(self.heard(carol), ["x", "y"] if client is bob else [])
+
+    def test_who_breaks_where_it_waited(self) -> None:
+        """Who cannot be shown what was missed, where that is in the ring, is let go, to come back."""
+        alice, bob, _ = self.group("alice", "bob", "carol")
+        bob.transport.stick()
+        self.say(alice, *("x" * 60 for _ in range(100)))
+        alice.call(do="promote", room="#ops", user="carol")
+        self.patch(Json, "events", lambda *_: 1 // 0)
+        bob.transport.drain()
+        self.server.advance(0)
+        self.assertTrue(bob.closed)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
 
 class RenderingTests(Base):
     """Rendered once for all who see the same (DESIGN §6)."""

@@ -8,9 +8,14 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
+from twisted.internet.address import IPv4Address
+from twisted.internet.protocol import Factory
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from chatd.protocol import is_in
+from chatd.proxy import ProxyFactory
 from chatd.reactor import ACCEPTS, FEW, HOLD, Turns, accept_few, bound_turns
 
 
@@ -181,6 +186,18 @@ class InTests(SynchronousTestCase):
             self.assertIs(is_in(SimpleNamespace(protocol=wrapped)), known)
         self.assertTrue(is_in(SimpleNamespace()))
         self.assertTrue(is_in(None))
+
+    def test_behind_a_proxy(self) -> None:
+        """Of whom the proxy has not said yet where they come from: a stranger."""
+        factory = ProxyFactory(Factory(), clock=Clock())
+        transport = StringTransport()
+        header = factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
+        assert header is not None
+        transport.protocol = header
+        header.makeConnection(transport)
+        self.addCleanup(factory.stopFactory)
+        self.addCleanup(header.connectionLost)
+        self.assertFalse(is_in(transport))
 
     def test_accepts(self) -> None:
         """A port goes back to few connections a turn; what came by none does not matter."""

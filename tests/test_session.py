@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from chatd import session as module
+from chatd.commands import info
 from chatd.session import TRANSITIONS, State
 from chatd.store import ReadTx
 from tests.memory import ABROAD, DOOR, PASSWORD, Client, Server, settings
@@ -249,6 +250,14 @@ class OrderTests(Base):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.server.instance.slowly = slowly
         self.assertEqual(client.type(f"/login bob {PASSWORD}")[0], "Welcome, bob.")
+
+    def test_a_command_without_a_transaction_that_breaks(self) -> None:
+        """What needs no database and breaks is answered INTERNAL, and the session goes on."""
+        client = self.server.person("bob")
+        self.patch(info, "table", lambda: 1 // 0)
+        self.assertRegex(client.type("/help")[0], "^Something broke here")
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(client.type("/ping 1"), ["pong 1"])
 
     def test_what_belongs_to_a_welcome_cannot_be_read(self) -> None:
         """Who is let in, and cannot be told of what waits for them, is sent away to come back: they are never told that

@@ -318,6 +318,63 @@ class GroupCommitTests(Base):
         self.assertEqual(len(said), 16 * MANY + 1)
         self.assertLess([text for _, text in said].index("honest"), FILL)
 
+    def test_a_packet_of_lines(self) -> None:
+        """Of the thousands of lines that one packet can hold few are in the line for the writer at a time: what the
+        server itself writes, its sign of life above all, does not wait for all of them.
+        """
+        server = Server(Path(self.mktemp()))
+        self.addCleanup(server.stop)
+        flooder = server.person("flooder")
+        flooder.type("/create #ops")
+        flooder.type("/join #ops")
+        server.writer.hold()
+        server.db.write(lambda tx: None)
+        server.advance(0)
+        flooder.protocol.dataReceived(b"y\n" * 3_000)
+        for _ in range(5):
+            server.writer.step()
+        written: list[int] = []
+        server.db.write(written.append)  # type: ignore[arg-type]
+        commits = server.db.meter.commits
+        while not written:
+            server.writer.step()
+        self.assertLess(server.db.meter.commits - commits, 10)
+        server.writer.release()
+        self.assertEqual(server.sql("SELECT count(*) FROM event WHERE kind = 'say'"), [(3_000,)])
+
+    def test_nobody_waits_for_ever(self) -> None:
+        """However much the others say in each commit, what waits longest is done before long: a flood, and the ping
+        behind it.
+        """
+        server = Server(Path(self.mktemp()))
+        self.addCleanup(server.stop)
+        talk = [server.program(f"talker{number}") for number in range(FILL)]
+        flooder, bob = server.program("flooder"), server.program("bob")
+        for client in (*talk, flooder):
+            client.call(do="create", room=f"#of-{client.welcome['name']}")
+            client.read()
+
+        def say(client: Client, many: int) -> None:
+            line = b'{"do":"say","room":"#of-%s","text":"x"}\n' % client.welcome["name"].encode()
+            client.protocol.dataReceived(line * many)
+
+        server.writer.hold()
+        server.db.write(lambda tx: None)
+        server.advance(0)
+        say(flooder, FEW)
+        for _ in range(20):
+            server.advance(0)
+        bob.protocol.dataReceived(b'{"id":7,"do":"ping"}\n')
+        pongs: list[Any] = []
+        for _ in range(FEW):
+            for client in talk:
+                say(client, 1)
+            server.advance(0)
+            server.writer.step()
+            pongs += [line for line in bob.objects() if line.get("re") == 7]
+        server.writer.release()
+        self.assertEqual(len(pongs), 1)
+
     def test_read_between_commits(self) -> None:
         """What is read for who comes in is begun behind the commit that is under way, one after the other; where that
         takes long, beside it. What waits at the end is refused.
@@ -388,6 +445,22 @@ class GroupCommitTests(Base):
         self.successResultOf(closed)
         self.assertEqual(self.successResultOf(begun), 7)
         self.assertEqual(self.failureResultOf(waits, Refusal).value.code, "DRAINING")
+
+    def test_a_delivery_that_breaks(self) -> None:
+        """Where what a commit brought cannot be delivered, that is logged; the writer goes on, and nothing is lost."""
+        committed = self.db._committed
+
+        def breaks(_: Any) -> None:
+            raise ZeroDivisionError
+
+        self.db._committed = breaks
+        self.alice.ask(do="say", room="#ops", text="one")
+        self.db._committed = committed
+        self.alice.ask(do="say", room="#ops", text="two")
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(self.texts(), ["one", "two"])
+        said = [line["text"] for line in self.alice.objects() if line.get("ev") == "say"]
+        self.assertEqual(said, ["one", "two"])
 
     def test_answers_come_after_the_commit(self) -> None:
         """Nobody is answered before the commit is in the file."""

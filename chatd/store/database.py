@@ -32,8 +32,10 @@ TAIL: Final = 2_000
 GATHER: Final = 0.002
 """How long (s) a stream of calls may hold back the commit that it flows into. A lone call waits for one turn only."""
 FEW: Final = 64
-"""So many calls are done together in the order in which they came; of more, each session's `SHARE` of the light ones
-comes first, but for sessions of which more than `MANY` wait; then others, in their order, up to `FILL`."""
+"""So many calls are done together in the order in which they came; of more, the `OLDEST` and each session's `SHARE` of
+the light ones come first, but for sessions of which more than `MANY` wait; then others, in their order, up to `FILL`.
+"""
+OLDEST: Final = 8
 SHARE: Final = 4
 MANY: Final = 8
 FILL: Final = 16
@@ -342,8 +344,8 @@ class Database:
 
     def _share(self) -> list[Work]:
         """What the next commit is for. Where much waits nobody's share of light calls is larger than the others', so
-        that who floods waits behind themselves. Each session's calls stay in their order, and any other call, a ping
-        above all, comes behind everything that came before it.
+        that who floods waits behind themselves; but those that wait longest are always among them. Each session's calls
+        stay in their order, and any other call, a ping above all, comes behind everything that came before it.
         """
         waiting = self._waiting
         wanted = Counter(work.origin for work in waiting) if len(waiting) > FEW else ()
@@ -354,7 +356,8 @@ class Database:
         taken: Counter[Any] = Counter()
         for work in waiting:
             share = SHARE if wanted[work.origin] <= MANY else 0
-            if len(batch) < self._batch and (taken[work.origin] < share if work.light else not left):
+            due = len(batch) < OLDEST or (taken[work.origin] < share if work.light else not left)
+            if len(batch) < self._batch and due:
                 taken[work.origin] += 1
                 batch.append(work)
             else:
@@ -416,7 +419,10 @@ class Database:
             except Exception:
                 _log.failure("answering")
         self.under_way = {}
-        self._committed(committed)
+        try:
+            self._committed(committed)
+        except Exception:
+            _log.failure("delivering a commit")  # the next one brings it again
         self._busy = False
         self._go_on()
         if self._waiting:
