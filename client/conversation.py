@@ -72,6 +72,14 @@ class Show:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """Lines of the past for the screen, as `history` and `search` answer them; `lead` stands before them."""
+
+    lines: Sequence[Mapping[str, Any]]
+    lead: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Local:
     """Something that only the client can do: its own commands, and `quit`."""
 
@@ -107,7 +115,7 @@ class Begin:
     fields: Mapping[str, Any]
 
 
-Action = Call | Queue | Show | Local | Enter | In | Out | Begin
+Action = Call | Queue | Show | Told | Local | Enter | In | Out | Begin
 
 
 @dataclass(frozen=True, slots=True)
@@ -401,10 +409,12 @@ class Conversation:
         if sentence == "whoami":
             place = self.view.place
             fields = {**fields, "room": place.name if place else "", "role": place.role if place else ""}
+        if sentence in ("history", "found") and fields["lines"]:
+            older = sentence == "history" and fields["more"]
+            if older:
+                self._paged = (call.room if isinstance(call.room, int) else 0, fields["lines"][0]["seq"])
+            return [Told(fields["lines"], (sentences.OLDER,) if older else ())]
         rows = self._rows(sentence, fields)
-        if sentence == "history" and fields["more"]:
-            self._paged = (call.room if isinstance(call.room, int) else 0, fields["lines"][0]["seq"])
-            rows = [sentences.OLDER, *rows]
         if sentence in ENTERED:
             rows = rows if self.says_where else [row for row in rows if row != _where(fields)]
             actions.append(Enter(self._entered(fields)))

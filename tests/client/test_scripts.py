@@ -49,7 +49,7 @@ class ScriptTests(ClientTestCase):
         owner = await self.script("printf '/history\\n' | chat --profile bot")
         said = [line[20:] for line in owner[1] if re.match(r"\d{4}-", line)]
         file = "bot: message.txt 5.0 kB (file 1: /get 1)"
-        self.assertEqual(said, ["bot: deployed *1.2*", "bot: once", "bot: two", "bot | lines", file])
+        self.assertEqual(said, ["bot: deployed 1.2", "bot: once", "bot: two", "bot | lines", file])
 
     async def test_queued(self) -> None:
         """3 without a server; the line goes out the next time the profile is used, and once."""

@@ -77,6 +77,18 @@ class TalkingTests(Base):
         self.alice.type("/history 1")
         self.assertEqual(self.alice.seen[-1][20:], "bob: one")
 
+    def test_the_past_is_rendered(self) -> None:
+        """`/history` and `/search` show emoji, markup and fences as the line itself did, sealed or open."""
+        for typed in ("/create #sealed", "/create --open #open"):
+            self.bob.type(typed)
+            self.bob.chat.typist.say("so *very* :rocket: `:rocket:`\n```\n*code*\n```\n_end_")
+            self.settle()
+            said = ["bob: so very 🚀 :rocket:", "bob | *code*", "bob | end"]
+            self.assertEqual([row.rstrip(" +") for row in self.bob.said()[-3:]], said)
+            for command in ("/history 1", "/search very"):
+                self.bob.type(command)
+                self.assertEqual([row[20:] for row in self.bob.seen[-3:]], said)
+
     def test_a_group_of_admins(self) -> None:
         """Everything an admin does in a sealed group, as a person types it."""
         for name in ("carol", "dave"):
