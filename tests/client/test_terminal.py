@@ -121,6 +121,20 @@ class TypingTests(ClientTestCase):
         await bob.keys("n", "Enter")
         await alice.event("say", text="half a line!")
 
+    async def test_page_up_in_a_tall_text(self) -> None:
+        """The first Page-Up goes a page up; of a text taller than the window every row is passed."""
+        bob, alice = await self.everyday(80)
+        await alice.call("say", room="#ops", text="\n".join(f"row {number}." for number in range(60)))
+        await alice.call("say", room="#ops", text="afterwards")
+        await bob.shows("row 59.", "afterwards")
+        await bob.keys("PPage")
+        await bob.shows("q goes back", "row 16.", "row 38.")
+        await bob.keys("Up")
+        screen = await bob.shows("row 15.", "row 37.")
+        self.assertNotIn("row 38.", screen)
+        await bob.keys("PPage")
+        await bob.shows("alice: row 0.")
+
     async def test_paste_guard(self) -> None:
         """Several lines pasted are asked about, and are one text."""
         bob, alice = await self.everyday(80)
