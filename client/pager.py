@@ -110,7 +110,7 @@ class Pager:
         lines = self._scroll.lines
         at = lines[max(0, min(self._scroll.bottom, len(lines)) - 1)].at if lines else 0
         day = time.strftime("%Y-%m-%d", time.localtime(at / 1000)) if at else ""
-        more = sentences.LOADING if self._loading else "" if not self._whole else sentences.OLDEST
+        more = sentences.LOADING if self._loading else sentences.OLDEST if self._whole and self._scroll.at_start else ""
         text = sentences.PAGER.format(room=formatting.clean(self._place.name), day=day, more=more)
         return FormattedText(self._letters([("", formatting.cut(text, self._scroll.size[0], ""))]))
 

@@ -67,6 +67,11 @@ class Scroll:
         self._move(self.size[1] - len(self.shown()))
 
     @property
+    def at_start(self) -> bool:
+        """Whether the first line is in the window."""
+        return self._window()[0] == 0
+
+    @property
     def near_start(self) -> bool:
         """Whether little is held above the window."""
         return self._window()[0] < 50

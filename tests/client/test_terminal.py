@@ -128,12 +128,13 @@ class TypingTests(ClientTestCase):
         await alice.call("say", room="#ops", text="afterwards")
         await bob.shows("row 59.", "afterwards")
         await bob.keys("PPage")
-        await bob.shows("q goes back", "row 16.", "row 38.")
+        screen = await bob.shows("q goes back", "row 16.", "row 38.")
+        self.assertNotIn("(the beginning)", screen)
         await bob.keys("Up")
         screen = await bob.shows("row 15.", "row 37.")
         self.assertNotIn("row 38.", screen)
         await bob.keys("PPage")
-        await bob.shows("alice: row 0.")
+        await bob.shows("alice: row 0.", "(the beginning)")
 
     async def test_paste_guard(self) -> None:
         """Several lines pasted are asked about, and are one text."""
