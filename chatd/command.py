@@ -217,11 +217,11 @@ def command(
 def lookup(name: str) -> Command:
     """The command of this name or alias, without its slash.
 
-    @raise Refusal: UNKNOWN_CMD, with the nearest name there is.
+    @raise Refusal: UNKNOWN_CMD, with the nearest name that people use.
     """
     found = TABLE.get(ALIASES.get(name, name))
     if found is None:
-        near = nearest(name, [*TABLE, *(alias for alias in ALIASES if alias.isalpha())])
+        near = nearest(name, [word for word, row in TABLE.items() if row.topic])
         raise Refusal("UNKNOWN_CMD", command=f"/{name}", near=f"/{near}" if near else "")
     return found
 

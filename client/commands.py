@@ -96,11 +96,11 @@ class Commands:
     def lookup(self, name: str) -> Mapping[str, Any]:
         """The row of this name or alias, with its slash.
 
-        @raise Refusal: UNKNOWN_CMD, with the nearest name there is.
+        @raise Refusal: UNKNOWN_CMD, with the nearest name that Tab offers.
         """
         found = self._by_name.get(name.lower())
         if found is None:
-            near = get_close_matches(name.lower(), [n for n in self._by_name if n[1:].isalpha()], 1, 0.6)
+            near = get_close_matches(name.lower(), [word for word, _ in self.names()], 1, 0.6)
             raise Refusal("UNKNOWN_CMD", command=name, near=near[0] if near else "")
         return found
 
