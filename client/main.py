@@ -203,7 +203,8 @@ def _where(options: argparse.Namespace, store: Store) -> tuple[str, int] | None:
         return None
     if last and not _same(_split(last), (host, port)):
         if (store.get("me") or store.outbox()) and not getattr(options, "moved", False):
-            print(sentences.OTHER_SERVER.format(server=last, host=host), file=sys.stderr)
+            typed = host if port == DEFAULT[1] else f"{host} {port}"
+            print(sentences.OTHER_SERVER.format(server=last, host=typed), file=sys.stderr)
             return None
         store.put(pin=None)
     return host, port
