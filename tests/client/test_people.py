@@ -71,6 +71,7 @@ class SafetyTests(Base):
         self.assertEqual(self.told(self.alice, "/safety")[0], "Safety number of you and bob (not compared yet):")
         self.alice.type("/create #ops")
         self.assertEqual(self.told(self.alice, "/safety"), ["Whose? For instance: /safety bob"])
+        self.assertEqual(self.told(self.alice, "/keys"), ["Whose? For instance: /keys bob"])
 
     def test_verify(self) -> None:
         """Typed in, with spaces or without, the number makes somebody verified; another one does not."""
