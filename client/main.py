@@ -198,6 +198,9 @@ def _where(options: argparse.Namespace, store: Store) -> tuple[str, int] | None:
     host, port = _split(named or last) if named or last else DEFAULT
     if named is not None:
         port = getattr(options, "port", None) or port
+    if host.count(":") == 1:  # more than one: an IPv6 address
+        print(f"chat: there is no port {host.partition(':')[2]}.", file=sys.stderr)
+        return None
     if not 0 < port < 1 << 16:
         print(f"chat: there is no port {port:,}.", file=sys.stderr)
         return None

@@ -134,6 +134,7 @@ class MainTests(SynchronousTestCase):
         for words, why in (
             (("h", "99999"), "there is no port 99,999"),
             (("h:0",), "there is no port 0"),
+            (("h:http",), "there is no port http"),
             (("h", "abc"), "invalid int value"),
             (("--profile", "../x"), "no name for a profile: '../x'"),
             (("--config", "/nonexistent"), "No such file"),
