@@ -87,7 +87,7 @@ class ScriptTests(ClientTestCase):
         await self.registered("alice", server.port)
         code, printed = await self.script(
             f"""printf '%s\\n' r bob short {PASSWORD} {PASSWORD} '' '/create #ops alice' 'hi all' '/dm' alice 'psst' \\
-            '/close' 'lost' '/join #ops' '/transfer alice' n '/help kick' '/nonsense' '/quit' \\
+            '/close' 'lost' '/switch #ops' '/transfer alice' n '/help kick' '/nonsense' '/quit' \\
             | chat --plain --profile bob 127.0.0.1 {server.port}"""
         )
         text = "\n".join(printed)
@@ -103,7 +103,7 @@ class ScriptTests(ClientTestCase):
             "To whom? Now in @alice.",
             "bob: psst  +",
             "Left the view of @alice; you are still in it.",
-            "No room is open. Nothing was sent.",
+            "No room is open. Nothing was sent.\n/join #group or /dm person opens one.\nNow in #ops (admin).",
             "Make alice owner of #ops and step down? [y/N] Not done.",
             "/kick <user> [reason...]   (also /8)",
             "Unknown command /nonsense.",
