@@ -64,6 +64,10 @@ LOCAL: Final = [
     _local("/cancel [file]", "Files", "Stop a transfer, or take back a file of yours.", "/cancel 17",
            ("file", "word", False), needs="login"),
 ]  # fmt: skip
+BEFORE: Final = [
+    _local("/quit", "You", "Leave. Your groups keep you; what is said meanwhile waits for you.", "/quit"),
+]
+"""What is known of the server's commands before it has ever sent its table."""
 OURS: Final = frozenset(row["do"] for row in LOCAL)
 """What the client does itself. Of a command that the server has, too, the server's aliases stay."""
 GROUP_NAMES: Final = frozenset({"name"})
@@ -79,8 +83,8 @@ class Commands:
         self.server = list(server)
         """The table as it was sent."""
         ours = {local["do"]: local for local in LOCAL}
-        theirs = {row["do"]: row for row in server}
-        kept = [row for row in server if row["do"] not in ours]
+        theirs = {row["do"]: row for row in server or BEFORE}
+        kept = [row for row in theirs.values() if row["do"] not in ours]
         own = [{**local, "aliases": theirs.get(name, local)["aliases"]} for name, local in ours.items()]
         self.rows: list[Mapping[str, Any]] = [*kept, *own]
         self._by_name: dict[str, Mapping[str, Any]] = {}

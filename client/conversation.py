@@ -238,6 +238,8 @@ class Conversation:
         return self._command(f"/{verb}", rest, f"@#@{name}@#@ {rest}", at)
 
     def _command(self, name: str, rest: str, line: str, at: int) -> list[Action]:
+        if not self.commands.known and not self.commands.knows(name):
+            return [Show((sentences.NOT_NOW,), bad=True)]
         row = self.commands.lookup(name)
         fields = bind(row, rest)
         verb = row["do"]

@@ -20,6 +20,17 @@ class StartTests(ClientTestCase):
         await bob.keys("C-c")
         await bob.shows("Bye.")
 
+    async def test_never_reached(self) -> None:
+        """Where no server was ever reached Ctrl-C ends it, as it says, and a command is none that is unknown."""
+        port = self.chatd().port
+        bob = await self.terminal("127.0.0.1", str(port))
+        await bob.shows(f"Cannot reach 127.0.0.1:{port} (refused). Retry in ", "Ctrl-C to stop.")
+        await bob.type("/login bob")
+        await bob.shows("Offline. Commands are not queued: nothing was done.")
+        await bob.keys("C-c")
+        await bob.shows("Bye.")
+        self.assertNotIn("Unknown", await bob.screen())
+
 
 class TypingTests(ClientTestCase):
     """The line being typed belongs to the person."""
