@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass as getpass_
 import io
 import re
 import subprocess
@@ -126,6 +127,36 @@ class MainTests(SynchronousTestCase):
         store.close()
         held.release()
         self.assertEqual(self.chat("there")[0], 2)
+
+    def test_passphrase(self) -> None:
+        """A new passphrase is asked for twice; later it is asked for once, --passphrase or not; whoever gives none at
+        the prompt is told so, and nothing is changed."""
+        asked: list[str] = []
+
+        def types(*lines: str | type[BaseException]) -> None:
+            left = iter(lines)
+
+            def getpass(prompt: str) -> str:
+                asked.append(prompt)
+                line = next(left)
+                if not isinstance(line, str):
+                    raise line
+                return line
+
+            self.patch(getpass_, "getpass", getpass)
+
+        for typed in ((KeyboardInterrupt,), (EOFError,), ("secret", EOFError), ("", "")):
+            types(*typed)
+            code, said = self.chat("--passphrase", "here")
+            self.assertEqual((code, said), (5, "\nNo passphrase was given.\n"))
+        del asked[:]
+        types("secret", "sceret", "secret", "secret")
+        self.assertEqual(self.chat("--passphrase", "here"), (0, "The two passphrases differ.\n"))
+        self.assertEqual(asked, ["New passphrase: ", "Again: "] * 2)
+        del asked[:]
+        types("secret", "secret", "wrong", KeyboardInterrupt)
+        self.assertEqual([self.chat(*words)[0] for words in ((), ("--passphrase",), (), ())], [0, 0, 5, 5])
+        self.assertEqual(asked, ["Passphrase: "] * 4)
 
     def test_refused(self) -> None:
         """What cannot be meant is said in a line, and the exit code is 2."""
