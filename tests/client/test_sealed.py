@@ -63,6 +63,9 @@ class TalkingTests(Base):
         self.assertEqual(self.bob.chat.talk.prompt, "@carol [open]> ")
         self.bob.type("in clear")
         self.assertIn("in clear", [event.get("text") for event in carol.events()])
+        self.bob.type("/switch #ops")
+        self.bob.type("/dm --sealed carol")
+        self.assertEqual((self.bob.seen[-1], self.bob.chat.talk.prompt), (told, "#ops(admin) [e2e]> "))
 
     def test_search(self) -> None:
         """What was opened here is found here; the server could not."""
