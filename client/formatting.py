@@ -26,7 +26,7 @@ COLOURS: Final = 12
 FENCE: Final = "```"
 _MARKS: Final = {"*": "class:bold", "_": "class:italic", "~": "class:strike", "`": "class:code"}
 _INLINE: Final = re.compile(
-    r"(?<![\w*_~`])(?P<mark>[*_~`])(?=\S)(?P<body>(?:(?!(?P=mark)).)*?)(?<=\S)(?P=mark)(?![\w*_~`])"
+    r"(?<![\w*_~`])(?P<mark>[*_~`])(?=\S)(?P<body>(?:(?!(?P=mark)).)+?)(?<=\S)(?P=mark)(?![\w*_~`])"
 )
 _LINK: Final = re.compile(r"https?://[^\s<>\"']+[^\s<>\"'.,;:!?)]")
 
