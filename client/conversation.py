@@ -195,7 +195,7 @@ class Conversation:
             if question.field == "path":
                 cancels = cancels and (line.strip().startswith("@#@") or self.commands.knows(line.split()[0]))
             if question.secret or not cancels:
-                return self._answer(question, line)
+                return self._answer(question, line, at)
             line = line.strip()
             self._misses = 0
         if not line.strip():
@@ -338,15 +338,15 @@ class Conversation:
 
     # -- questions ----------------------------------------------------------------------------------------------------
 
-    def _answer(self, question: Question, line: str) -> list[Action]:
+    def _answer(self, question: Question, line: str, at: int) -> list[Action]:
         return [
             Local(action.do, {**action.fields, "confirmed": action.confirmed})
             if isinstance(action, Call) and action.do in OURS
             else action
-            for action in self._answered(question, line)
+            for action in self._answered(question, line, at)
         ]
 
-    def _answered(self, question: Question, line: str) -> list[Action]:
+    def _answered(self, question: Question, line: str, at: int) -> list[Action]:
         call, text = question.call, line if question.secret else line.strip()
         if question.field == "confirmed":
             if text.lower() in ("y", "yes"):
@@ -367,7 +367,9 @@ class Conversation:
         fields = {**call.fields, question.field: text}
         room = call.room
         if call.do == "say" and question.field == "text":
-            return self._say(text, 0, room if isinstance(room, int) else None)
+            return self._say(text, at, room if isinstance(room, int) else None)
+        if call.do == "msg" and question.field == "text":  # as if typed in the line: sealed, if it can be
+            return [self._queue("msg", "", text, at, {"user": fields["user"]})]
         return [replace(call, fields=fields, asked=(*call.asked, question.field))]
 
     def _cancelled(self) -> list[Action]:

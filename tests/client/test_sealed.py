@@ -80,6 +80,15 @@ class TalkingTests(Base):
         self.alice.type("/history 1")
         self.assertEqual(self.alice.seen[-1][20:], "bob: one")
 
+    def test_text_that_was_asked_for(self) -> None:
+        """What answers `Text: ` is as sealed as what stands in the line."""
+        for lines in (("@alice", "canary1"), ("/msg", "alice", "canary2"), ("/msg alice", "canary3")):
+            for typed in lines:
+                self.bob.type(typed)
+            self.assertEqual(self.bob.said()[-1], f"[me -> alice] {lines[-1]}  +")
+            self.assertEqual(self.alice.said()[-1], f"[bob] {lines[-1]}")
+        self.assertNotIn("canary", "".join(cable.said for cable in self.bob.cables))
+
     def test_the_past_is_rendered(self) -> None:
         """`/history` and `/search` show emoji, markup and fences as the line itself did, sealed or open."""
         for typed in ("/create #sealed", "/create --open #open"):
