@@ -255,8 +255,12 @@ class Conversation:
             raise Refusal("NOT_LOGGED_IN")
         if verb == "close":
             return self._close()
-        if verb == "say" and fields.get("text"):
-            return self._say(fields["text"], at, self._named(fields.get("room")))
+        if verb == "say":
+            where = self._named(fields.get("room"))
+            if not where or fields.get("text"):
+                return self._say(fields.get("text", ""), at, where)
+            self.question = Question(Call("say", {}, where), "text", texts.prompt("say.text", {}))
+            return []
         if verb == "msg" and fields.get("text"):
             return [self._queue("msg", "", fields["text"], at, {"user": fields["user"]})]
         if not self.online:

@@ -87,6 +87,10 @@ class TalkingTests(Base):
                 self.bob.type(typed)
             self.assertEqual(self.bob.said()[-1], f"[me -> alice] {lines[-1]}  +")
             self.assertEqual(self.alice.said()[-1], f"[bob] {lines[-1]}")
+        self.bob.type("/say")
+        self.assertEqual(self.bob.chat.talk.prompt, "Text: ")
+        self.bob.type("canary4")
+        self.assertEqual(self.alice.said()[-1], "bob: canary4")
         self.assertNotIn("canary", "".join(cable.said for cable in self.bob.cables))
 
     def test_the_past_is_rendered(self) -> None:
