@@ -258,6 +258,8 @@ class Chat:
         if place is None:
             self.notice(sentences.NO_UNREAD if name is None else sentences.NO_SUCH_ROOM.format(name=name))
         else:
+            if self.face.says_where:
+                self.notice(texts.now_in(texts.clean(place.name), place.role))
             self.go(place)
 
     def go(self, place: Place) -> None:

@@ -64,6 +64,10 @@ LOCAL: Final = [
     _local("/cancel [file]", "Files", "Stop a transfer, or take back a file of yours.", "/cancel 17",
            ("file", "word", False), needs="login"),
 ]  # fmt: skip
+BEFORE: Final = [
+    _local("/quit", "You", "Leave. Your groups keep you; what is said meanwhile waits for you.", "/quit"),
+]
+"""What is known of the server's commands before it has ever sent its table."""
 OURS: Final = frozenset(row["do"] for row in LOCAL)
 """What the client does itself. Of a command that the server has, too, the server's aliases stay."""
 GROUP_NAMES: Final = frozenset({"name"})
@@ -79,8 +83,8 @@ class Commands:
         self.server = list(server)
         """The table as it was sent."""
         ours = {local["do"]: local for local in LOCAL}
-        theirs = {row["do"]: row for row in server}
-        kept = [row for row in server if row["do"] not in ours]
+        theirs = {row["do"]: row for row in server or BEFORE}
+        kept = [row for row in theirs.values() if row["do"] not in ours]
         own = [{**local, "aliases": theirs.get(name, local)["aliases"]} for name, local in ours.items()]
         self.rows: list[Mapping[str, Any]] = [*kept, *own]
         self._by_name: dict[str, Mapping[str, Any]] = {}
@@ -96,12 +100,11 @@ class Commands:
     def lookup(self, name: str) -> Mapping[str, Any]:
         """The row of this name or alias, with its slash.
 
-        @raise Refusal: UNKNOWN_CMD, with the nearest name there is of those that people use.
+        @raise Refusal: UNKNOWN_CMD, with the nearest name that Tab offers.
         """
         found = self._by_name.get(name.lower())
         if found is None:
-            shown = [known for known, row in self._by_name.items() if row["topic"] and known[1:].isalpha()]
-            near = get_close_matches(name.lower(), shown, 1, 0.6)
+            near = get_close_matches(name.lower(), [word for word, _ in self.names()], 1, 0.6)
             raise Refusal("UNKNOWN_CMD", command=name, near=near[0] if near else "")
         return found
 

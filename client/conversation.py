@@ -72,6 +72,14 @@ class Show:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """Lines of the past for the screen, as `history` and `search` answer them; `lead` stands before them."""
+
+    lines: Sequence[Mapping[str, Any]]
+    lead: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Local:
     """Something that only the client can do: its own commands, and `quit`."""
 
@@ -107,7 +115,7 @@ class Begin:
     fields: Mapping[str, Any]
 
 
-Action = Call | Queue | Show | Local | Enter | In | Out | Begin
+Action = Call | Queue | Show | Told | Local | Enter | In | Out | Begin
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +195,7 @@ class Conversation:
             if question.field == "path":
                 cancels = cancels and (line.strip().startswith("@#@") or self.commands.knows(line.split()[0]))
             if question.secret or not cancels:
-                return self._answer(question, line)
+                return self._answer(question, line, at)
             line = line.strip()
             self._misses = 0
         if not line.strip():
@@ -230,6 +238,8 @@ class Conversation:
         return self._command(f"/{verb}", rest, f"@#@{name}@#@ {rest}", at)
 
     def _command(self, name: str, rest: str, line: str, at: int) -> list[Action]:
+        if not self.commands.known and not self.commands.knows(name):
+            return [Show((sentences.NOT_NOW,), bad=True)]
         row = self.commands.lookup(name)
         fields = bind(row, rest)
         verb = row["do"]
@@ -245,8 +255,12 @@ class Conversation:
             raise Refusal("NOT_LOGGED_IN")
         if verb == "close":
             return self._close()
-        if verb == "say" and fields.get("text"):
-            return self._say(fields["text"], at, self._named(fields.get("room")))
+        if verb == "say":
+            where = self._named(fields.get("room"))
+            if not where or fields.get("text"):
+                return self._say(fields.get("text", ""), at, where)
+            self.question = Question(Call("say", {}, where), "text", texts.prompt("say.text", {}))
+            return []
         if verb == "msg" and fields.get("text"):
             return [self._queue("msg", "", fields["text"], at, {"user": fields["user"]})]
         if not self.online:
@@ -328,15 +342,15 @@ class Conversation:
 
     # -- questions ----------------------------------------------------------------------------------------------------
 
-    def _answer(self, question: Question, line: str) -> list[Action]:
+    def _answer(self, question: Question, line: str, at: int) -> list[Action]:
         return [
             Local(action.do, {**action.fields, "confirmed": action.confirmed})
             if isinstance(action, Call) and action.do in OURS
             else action
-            for action in self._answered(question, line)
+            for action in self._answered(question, line, at)
         ]
 
-    def _answered(self, question: Question, line: str) -> list[Action]:
+    def _answered(self, question: Question, line: str, at: int) -> list[Action]:
         call, text = question.call, line if question.secret else line.strip()
         if question.field == "confirmed":
             if text.lower() in ("y", "yes"):
@@ -357,7 +371,9 @@ class Conversation:
         fields = {**call.fields, question.field: text}
         room = call.room
         if call.do == "say" and question.field == "text":
-            return self._say(text, 0, room if isinstance(room, int) else None)
+            return self._say(text, at, room if isinstance(room, int) else None)
+        if call.do == "msg" and question.field == "text":  # as if typed in the line: sealed, if it can be
+            return [self._queue("msg", "", text, at, {"user": fields["user"]})]
         return [replace(call, fields=fields, asked=(*call.asked, question.field))]
 
     def _cancelled(self) -> list[Action]:
@@ -401,10 +417,12 @@ class Conversation:
         if sentence == "whoami":
             place = self.view.place
             fields = {**fields, "room": place.name if place else "", "role": place.role if place else ""}
+        if sentence in ("history", "found") and fields["lines"]:
+            older = sentence == "history" and fields["more"]
+            if older:
+                self._paged = (call.room if isinstance(call.room, int) else 0, fields["lines"][0]["seq"])
+            return [Told(fields["lines"], (sentences.OLDER,) if older else ())]
         rows = self._rows(sentence, fields)
-        if sentence == "history" and fields["more"]:
-            self._paged = (call.room if isinstance(call.room, int) else 0, fields["lines"][0]["seq"])
-            rows = [sentences.OLDER, *rows]
         if sentence in ENTERED:
             rows = rows if self.says_where else [row for row in rows if row != _where(fields)]
             actions.append(Enter(self._entered(fields)))

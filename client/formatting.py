@@ -26,7 +26,7 @@ COLOURS: Final = 12
 FENCE: Final = "```"
 _MARKS: Final = {"*": "class:bold", "_": "class:italic", "~": "class:strike", "`": "class:code"}
 _INLINE: Final = re.compile(
-    r"(?<![\w*_~`])(?P<mark>[*_~`])(?=\S)(?P<body>(?:(?!(?P=mark)).)*?)(?<=\S)(?P=mark)(?![\w*_~`])"
+    r"(?<![\w*_~`])(?P<mark>[*_~`])(?=\S)(?P<body>(?:(?!(?P=mark)).)+?)(?<=\S)(?P=mark)(?![\w*_~`])"
 )
 _LINK: Final = re.compile(r"https?://[^\s<>\"']+[^\s<>\"'.,;:!?)]")
 
@@ -119,6 +119,29 @@ def cut(text: str, columns: int, sign: str = "…") -> str:
             break
         taken.append(letter)
     return "".join(taken) + sign
+
+
+def wrapped(row: Iterable[Fragment], columns: int) -> list[Fragments]:
+    """A row as the rows of a terminal that it takes.
+
+    >>> wrapped([("", "ab"), ("class:bold", "cd漢")], 3)
+    [[('', 'ab'), ('class:bold', 'c')], [('class:bold', 'd漢')]]
+    """
+    found: list[Fragments] = [[]]
+    used = 0
+    for style, text in row:
+        start = 0
+        for at, letter in enumerate(text):
+            wide = max(0, wcwidth(letter))
+            if used and used + wide > columns:
+                found[-1] += [(style, text[start:at])] if at > start else []
+                found.append([])
+                start = at
+                used = 0
+            used += wide
+        if start < len(text):
+            found[-1].append((style, text[start:]))
+    return found
 
 
 def rows(text: str, columns: int) -> int:

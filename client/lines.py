@@ -7,8 +7,9 @@ and in which style. A line of one's own carries a mark, and the mark is what the
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from chatd import texts
 from chatd.model import Event
@@ -90,6 +91,21 @@ class Writer:
         place = self.view.places.get(event.room)
         return event.room not in self.view.sealed and (place is None or not place.sealed)
 
+    def past(self, lines: Iterable[Mapping[str, Any]], lead: Iterable[str] = ()) -> Line:
+        """What `/history` and `/search` answer: `2026-11-01 14:02:07 alice: hi`."""
+        rows: list[Fragments] = [[("class:notice", row)] for row in lead]
+        for line in lines:
+            by, text = formatting.clean(line["by"]), line["text"]
+            head = [("class:time", f"{texts.stamp(line['at'])} "), (formatting.colour(by), by)]
+            if line.get("ev") == "file":
+                about = formatting.clean(texts.about(line.get("data"), text, "/get"))
+                rows.append([*head, ("class:event", f": {about}")])
+            else:
+                if text is None:
+                    text = texts.BLANK if line["sealed"] is None else texts.SEALED
+                rows += self._texts(head, ":", text)
+        return Line(rows)
+
     def queued(self, entry: Entry) -> Line:
         """A line of mine that is not stored yet."""
         if entry.do == "msg":
@@ -120,10 +136,12 @@ class Writer:
         before one's eyes, `14:02 [bob] [open] hi` if the server can read it, and write it.
         """
         head, sign = self._head(at, by, name, mine=mine, current=current, clear=clear)
+        return _ringing(self._texts(head, sign, text), name, weight)
+
+    def _texts(self, head: Fragments, sign: str, text: str) -> list[Fragments]:
+        """A text with its markup, row by row, behind what stands before it."""
         first, *more = formatting.block(text, ascii_only=self.ascii_only)
-        return _ringing(
-            [[*head, ("", f"{sign} "), *first], *([*head, ("", " | "), *row] for row in more)], name, weight
-        )
+        return [[*head, ("", f"{sign} "), *first], *([*head, ("", " | "), *row] for row in more)]
 
     @staticmethod
     def _head(at: int, by: str, name: str, *, mine: bool, current: bool, clear: bool = False) -> tuple[Fragments, str]:

@@ -70,7 +70,12 @@ def _with(options: argparse.Namespace, profile: profiles.Profile) -> int:
         print(f"chat: {profile.database}: {error}", file=sys.stderr)
         return USAGE
     try:
-        if not _unlock(options, profile, store):
+        try:
+            unlocked = _unlock(options, profile, store)
+        except (EOFError, KeyboardInterrupt):
+            print(f"\n{sentences.NO_PASSPHRASE}", file=sys.stderr)
+            return LOGIN
+        if not unlocked:
             print(sentences.LOCKED.format(name=options.profile), file=sys.stderr)
             return LOGIN
         where = _where(options, store)
@@ -166,16 +171,11 @@ def _configure(options: argparse.Namespace) -> None:
 def _unlock(options: argparse.Namespace, profile: profiles.Profile, store: Store) -> bool:
     """Open the profile; whether the passphrase was right."""
     wrap = store.wrap
-    new = getattr(options, "passphrase", False)
-    passphrase: str | None = None
-    if new or (wrap is not None and wrap["how"] != "file"):
-        passphrase = os.environ.get("CHAT_PASSPHRASE")
-        if passphrase is None:
-            from getpass import getpass
-
-            passphrase = getpass("New passphrase: " if new else "Passphrase: ")
+    bare = wrap is None or wrap["how"] == "file"
+    new = bare and getattr(options, "passphrase", False)
+    passphrase = _passphrase(new=new) if new or not bare else None
     try:
-        vault, how = profiles.unlock(profile, wrap, None if new and wrap and wrap["how"] == "file" else passphrase)
+        vault, how = profiles.unlock(profile, wrap, None if new and wrap is not None else passphrase)
     except profiles.Locked:
         return False
     if new and passphrase and how["how"] == "file":
@@ -188,6 +188,25 @@ def _unlock(options: argparse.Namespace, profile: profiles.Profile, store: Store
     return True
 
 
+def _passphrase(*, new: bool) -> str:
+    """What the environment holds, or the person types; a new one twice, since nobody sees it.
+
+    @raise EOFError: there is none.
+    """
+    from getpass import getpass
+
+    passphrase = os.environ.get("CHAT_PASSPHRASE")
+    while passphrase is None:
+        typed = getpass("New passphrase: " if new else "Passphrase: ")
+        if not new or getpass("Again: ") == typed:
+            passphrase = typed
+        else:
+            print(sentences.DIFFER, file=sys.stderr)
+    if not passphrase:
+        raise EOFError
+    return passphrase
+
+
 def _where(options: argparse.Namespace, store: Store) -> tuple[str, int] | None:
     """The server: named, or that of the last time. None: the profile belongs to another one, and that was said.
 
@@ -198,12 +217,16 @@ def _where(options: argparse.Namespace, store: Store) -> tuple[str, int] | None:
     host, port = _split(named or last) if named or last else DEFAULT
     if named is not None:
         port = getattr(options, "port", None) or port
+    if host.count(":") == 1:  # more than one: an IPv6 address
+        print(f"chat: there is no port {host.partition(':')[2]}.", file=sys.stderr)
+        return None
     if not 0 < port < 1 << 16:
         print(f"chat: there is no port {port:,}.", file=sys.stderr)
         return None
     if last and not _same(_split(last), (host, port)):
         if (store.get("me") or store.outbox()) and not getattr(options, "moved", False):
-            print(sentences.OTHER_SERVER.format(server=last, host=host), file=sys.stderr)
+            typed = host if port == DEFAULT[1] else f"{host} {port}"
+            print(sentences.OTHER_SERVER.format(server=last, host=typed), file=sys.stderr)
             return None
         store.put(pin=None)
     return host, port

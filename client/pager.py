@@ -58,12 +58,15 @@ class Pager:
         """Show it, until it is left."""
         self._measure()
         self._older()
-        self._scroll.up()
         await self._app.run_async()
 
     def _measure(self) -> None:
-        size = self._app.output.get_size()
-        self._scroll.size = (size.columns, max(1, size.rows - 1))
+        """The window as it is now; it is filled again when it has another size."""
+        output = self._app.output.get_size()
+        size = (output.columns, max(1, output.rows - 1))
+        if size != self._scroll.size:
+            self._scroll.size = size
+            self._scroll.settle()
 
     # -- lines --------------------------------------------------------------------------------------------------------
 
@@ -78,7 +81,10 @@ class Pager:
             self._loading = False
             self._whole = whole
             lines = self._scroll.lines
+            first_page = not lines
             self._scroll.older(self._chat.transcript.as_lines(events, after=lines[0] if lines else None))
+            if first_page:
+                self._scroll.up()  # the end stands on the other screen
             if self._home:
                 self._scroll.to_start()
             if not whole and not any(line.seq for line in self._scroll.lines):
@@ -104,7 +110,7 @@ class Pager:
         lines = self._scroll.lines
         at = lines[max(0, min(self._scroll.bottom, len(lines)) - 1)].at if lines else 0
         day = time.strftime("%Y-%m-%d", time.localtime(at / 1000)) if at else ""
-        more = sentences.LOADING if self._loading else "" if not self._whole else sentences.OLDEST
+        more = sentences.LOADING if self._loading else sentences.OLDEST if self._whole and self._scroll.at_start else ""
         text = sentences.PAGER.format(room=formatting.clean(self._place.name), day=day, more=more)
         return FormattedText(self._letters([("", formatting.cut(text, self._scroll.size[0], ""))]))
 

@@ -80,8 +80,8 @@ class People:
 
     # -- others -------------------------------------------------------------------------------------------------------
 
-    async def _who(self, fields: Mapping[str, Any], do: str = "safety") -> tuple[str, Person] | None:
-        """The person whom `do` means, or the other one of this conversation, as their keys stand now."""
+    async def _who(self, do: str, fields: Mapping[str, Any]) -> tuple[str, Person] | None:
+        """The person who is meant, or the other one of this conversation, as their keys stand now."""
         place = self.chat.view.place
         typed = str(fields.get("user") or (place.name if place is not None and place.kind == "direct" else ""))
         if not typed:
@@ -104,7 +104,7 @@ class People:
         """Show the number to compare."""
         from client.crypto import people
 
-        who = await self._who(fields)
+        who = await self._who("safety", fields)
         if who is None:
             return
         name, person = who
@@ -125,7 +125,7 @@ class People:
 
     async def _verify(self, fields: Mapping[str, Any]) -> None:
         """The person has compared the number."""
-        who = await self._who(fields)
+        who = await self._who("verify", fields)
         if who is None:
             return
         name, person = who
@@ -149,7 +149,7 @@ class People:
         """The person takes a changed key as it is."""
         from client.crypto.identity import Trust
 
-        who = await self._who(fields)
+        who = await self._who("accept", fields)
         if who is None:
             return
         name, person = who
@@ -181,7 +181,7 @@ class People:
 
     async def _keys_of(self, fields: Mapping[str, Any]) -> None:
         """How somebody's keys stand."""
-        who = await self._who(fields, "keys")
+        who = await self._who("keys", fields)
         if who is not None:
             name, person = who
             state = sentences.TRUST[str(person.trust)].format(name=name)

@@ -16,11 +16,12 @@ MOST: Final = 1_000
 
 
 class Scroll:
-    """Lines, oldest first. `bottom`: so many of them end where the window ends."""
+    """Lines, oldest first. `bottom`: so many of them begin in the window or above it; `below`: so many rows of the last
+    of these stand below the window."""
 
     def __init__(self) -> None:
         self.lines: list[Line] = []
-        self.bottom = 0
+        self.bottom = self.below = 0
         self.size = (80, 23)
 
     def older(self, lines: list[Line]) -> bool:
@@ -35,46 +36,45 @@ class Scroll:
     def newer(self, lines: list[Line]) -> None:
         """These come after all others."""
         self.lines += lines
-        extra = min(len(self.lines) - MOST, self._top()[0])
+        extra = min(len(self.lines) - MOST, self._window()[0])
         if extra > 0:
             del self.lines[:extra]
             self.bottom -= extra
 
-    def up(self, lines: int = 0) -> None:
-        """Look at what is above: by so many lines, or by a window less one line."""
-        top, _ = self._top()
-        self.bottom = self.bottom - lines if lines else min(top + 1, self.bottom - 1)
-        self._settle()
+    def up(self, rows: int = 0) -> None:
+        """Look at what is above: by so many rows, or by a window less one row."""
+        self._move(-(rows or max(1, self.size[1] - 1)))
+        self.settle()
 
-    def down(self, lines: int = 0) -> bool:
+    def down(self, rows: int = 0) -> bool:
         """Look at what is below; False: there was nothing more."""
-        before = self.bottom
-        if lines:
-            self.bottom += lines
-        else:
-            columns, left = self.size
-            for line in self.lines[max(0, self.bottom - 1) :]:
-                left -= self._rows(line, columns)
-                if left < 0 and self.bottom > before:
-                    break
-                self.bottom += 1
-            self.bottom = max(before + 1, self.bottom - 1)
-        self._settle()
-        return self.bottom > before
+        before = self.bottom, self.below
+        self._move(rows or max(1, self.size[1] - 1))
+        return (self.bottom, self.below) != before
 
     def to_end(self) -> None:
         """Look at the last of them."""
-        self.bottom = len(self.lines)
+        self.bottom, self.below = len(self.lines), 0
 
     def to_start(self) -> None:
         """Look at the first of them."""
-        self.bottom = 0
-        self._settle()
+        self.bottom = self.below = 0
+        self.settle()
+
+    def settle(self) -> None:
+        """The window is filled, as far as there are lines."""
+        self._move(0)
+        self._move(self.size[1] - len(self.shown()))
+
+    @property
+    def at_start(self) -> bool:
+        """Whether the first line is in the window."""
+        return self._window()[0] == 0
 
     @property
     def near_start(self) -> bool:
         """Whether little is held above the window."""
-        return self._top()[0] < 50
+        return self._window()[0] < 50
 
     @property
     def near_end(self) -> bool:
@@ -82,38 +82,30 @@ class Scroll:
         return len(self.lines) - self.bottom < 50
 
     def shown(self) -> list[Fragments]:
-        """What stands in the window, row by row; a line that is cut off above shows its later rows only if it wraps in
-        rows of its own (a terminal wraps the rest)."""
-        top, _ = self._top()
-        return [row for line in self.lines[top : self.bottom] for row in line.shown()]
+        """What stands in the window, row by row; a line that is wider takes several."""
+        return self._window()[1]
 
-    def _settle(self) -> None:
-        """The window is filled, as far as there are lines."""
-        self.bottom = min(max(1, self.bottom), len(self.lines))
-        columns, left = self.size
-        for line in self.lines[: self.bottom]:
-            left -= self._rows(line, columns)
-            if left <= 0:
-                return
-        while self.bottom < len(self.lines):
-            left -= self._rows(self.lines[self.bottom], columns)
-            if left < 0:
-                return
+    def _move(self, rows: int) -> None:
+        """The end of the window comes so many rows further down, or up, as far as there are lines."""
+        self.below -= rows
+        while self.below < 0 and self.bottom < len(self.lines):
+            self.below += len(self._rows(self.bottom))
             self.bottom += 1
+        while self.bottom > 1 and self.below >= (height := len(self._rows(self.bottom - 1))):
+            self.below -= height
+            self.bottom -= 1
+        self.below = max(0, min(self.below, len(self._rows(self.bottom - 1)) if self.bottom else 0))
 
-    def _top(self) -> tuple[int, int]:
-        """The first line in the window, and the rows that are left above it."""
-        columns, left = self.size
+    def _window(self) -> tuple[int, list[Fragments]]:
+        """The first line in the window, and its rows."""
+        found: list[Fragments] = []
         top = self.bottom
-        while top > 0:
-            left -= self._rows(self.lines[top - 1], columns)
-            if left < 0 and top < self.bottom:
-                return top, left + self._rows(self.lines[top - 1], columns)
+        while top > 0 and len(found) < self.size[1]:
             top -= 1
-            if left <= 0:
-                break
-        return top, max(left, 0)
+            rows = self._rows(top)
+            found[:0] = rows[: len(rows) - self.below] if top == self.bottom - 1 else rows
+        return top, found[max(0, len(found) - self.size[1]) :]
 
-    @staticmethod
-    def _rows(line: Line, columns: int) -> int:
-        return sum(formatting.rows(formatting.plain(row), columns) for row in line.shown())
+    def _rows(self, number: int) -> list[Fragments]:
+        """A line as the rows that it takes."""
+        return [part for row in self.lines[number].shown() for part in formatting.wrapped(row, self.size[0])]

@@ -80,10 +80,14 @@ class SealedCalls:
 
     async def _dm(self, call: Call, wire: dict[str, Any]) -> dict[str, Any]:
         """A conversation: the sealed one whenever the other one has keys."""
+        from client.keyring import folded
+
         user = call.fields.get("user")
         if not user:
             return await self._ask(wire)
         number = await self.chat.sealed.conversation(str(user))
+        if not number and call.fields.get("sealed"):
+            raise Refused({"code": "NO_KEYS", "text": sentences.NO_KEYS.format(name=folded(str(user)))})
         answer = await self._ask({**wire, "sealed": bool(number)})
         if not number:
             return answer

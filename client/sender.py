@@ -58,7 +58,9 @@ class Sender:
             self._calling -= 1
             sentence = fields.pop("as")
             if sentence == "files":
-                self.chat.files.named(fields)
+                self.chat.files.named(fields["files"])
+            elif sentence == "cancelled":
+                self.chat.files.named([fields])
             self.chat.typist.do(self.chat.talk.answered(call, fields, sentence))
             self.chat.typist.go_on()
             self.chat.face.refresh()

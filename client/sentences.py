@@ -19,6 +19,8 @@ NOT_SENT = "Not sent: "
 KEY_IN_CLEAR = "The key of this profile lies in {path}, readable by you alone. chat --passphrase protects it better."
 IN_USE = 'Profile "{name}" is in use by another chat. For a second person: chat --profile NAME'
 LOCKED = 'Profile "{name}" is protected by a passphrase, and this one is wrong.'
+NO_PASSPHRASE = "No passphrase was given."
+DIFFER = "The two passphrases differ."
 OTHER_SERVER = (
     "This profile is for {server}. For another server: chat --profile NAME {host}\n"
     "If it is the same one, under another name or elsewhere: chat --moved {host}"

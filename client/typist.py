@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from chatd import texts
 from client import sentences
-from client.conversation import Action, Begin, Call, Enter, In, Local, Out, Queue, Show
+from client.conversation import Action, Begin, Call, Enter, In, Local, Out, Queue, Show, Told
 from client.people import COMMANDS as KEY_COMMANDS
 
 if TYPE_CHECKING:
@@ -113,6 +113,8 @@ class Typist:
             match action:
                 case Show(rows, bad):
                     chat.notice(*rows, style="class:error" if bad else "class:notice")
+                case Told(lines, lead):
+                    chat.transcript.add(chat.transcript.writer.past(lines, lead))
                 case Call():
                     chat.sender.call(action)
                 case Queue(entry):

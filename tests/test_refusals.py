@@ -314,6 +314,13 @@ class RefusalTests(Base):
         """Never sent as text."""
         self.refused(self.alice, "/aprove", "UNKNOWN_CMD", "Unknown command /aprove. Did you mean /approve? Not sent.")
 
+    def test_UNKNOWN_CMD_names_what_people_use(self) -> None:
+        """What only programs use is not held out to people."""
+        words = ("Unknown command /vaul. Not sent.", "/help lists the commands.")
+        self.refused(self.alice, "/vaul", "UNKNOWN_CMD", *words)
+        self.refused(self.alice, "/delete-acount", "UNKNOWN_CMD",
+                     "Unknown command /delete-acount. Did you mean /delete-account? Not sent.")  # fmt: skip
+
     def test_BUSY(self) -> None:
         """While another process holds the write lock nothing is changed; when it lets go, all is well."""
         fd = os.open(self.server.data / "write.lock", os.O_RDWR)

@@ -9,7 +9,7 @@ One file is one subject; whoever shows sentences imports this package alone.
 
 from chatd.texts.account import BANNER, asks, away_summary, groups, now_in, people
 from chatd.texts.events import EVENTS, PERSONAL, event
-from chatd.texts.files import FINDINGS, finding, offered, sent
+from chatd.texts.files import FINDINGS, about, finding, offered, sent
 from chatd.texts.helping import TOPICS, TYPED, WHO, WIDTH, help_for, help_page, menu
 from chatd.texts.log import AUDIT, audit
 from chatd.texts.prompts import DOOR, DOOR_AGAIN, PROMPTS, prompt
@@ -39,6 +39,7 @@ __all__ = [
     "WIDTH",
     "Fields",
     "Sentence",
+    "about",
     "asks",
     "audit",
     "away_summary",

@@ -425,9 +425,9 @@ class Files:
             told |= {"digest": "", "mid": None}
         self.chat.store.put(**{name: told})
 
-    def named(self, fields: Mapping[str, Any]) -> None:
-        """The answer of `/files`, with what the server cannot know of sealed ones."""
-        for each in fields["files"]:
+    def named(self, files: Iterable[dict[str, Any]]) -> None:
+        """Files of an answer, with what the server cannot know of sealed ones."""
+        for each in files:
             told = self.chat.store.get(f"file:{each['file']}")
             if told is not None:
                 each.update(name=told["name"], size=told["size"], type=told["type"])

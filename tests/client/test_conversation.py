@@ -191,7 +191,10 @@ class ConversationTests(SynchronousTestCase):
         for line in ("hi", "//x", "@alice psst", "/say #ops there"):
             bob.type(line)
         self.assertEqual(bob.type("/aprove"), ["Unknown command /aprove. Did you mean /approve? Not sent."])
-        self.assertEqual(bob.type("/wach"), ["Unknown command /wach. Did you mean /switch? Not sent."])
+        none = ["Unknown command /vaul. Not sent.", "/help lists the commands."]
+        self.assertEqual(bob.type("/vaul"), none)  # only a command of programs is like it
+        shown = "Unknown command /delete-acount. Did you mean /delete-account? Not sent."
+        self.assertEqual(bob.type("/delete-acount"), [shown])
         heard = [(event["room"], event["text"]) for event in alice.wire.objects() if event.get("ev") == "say"]
         self.assertEqual(heard, [("#ops", "hi"), ("#ops", "/x"), ("@bob", "psst"), ("#ops", "there")])
 

@@ -318,6 +318,8 @@ class FormattingTests(SynchronousTestCase):
     def test_emoji(self) -> None:
         """Names become pictures when shown; with --ascii they stay names."""
         self.assertEqual(formatting.plain(formatting.inline("go :rocket: at 10:30:00")), "go 🚀 at 10:30:00")
+        for typed in ("2 ** 3", "__ and ~~", "``", "a * b * c", "** x **"):
+            self.assertEqual(formatting.plain(formatting.inline(typed)), typed)  # marks around nothing mark nothing
         self.assertEqual(formatting.plain(formatting.inline("go :rocket:", ascii_only=True)), "go :rocket:")
 
     def test_colours_are_stable(self) -> None:

@@ -109,6 +109,7 @@ class OpenTests(Base):
         number = self.file()
         self.assertEqual(self.pages(self.alice)[-1], self.told)
         self.takes_back(number)
+        self.assertEqual(self.bob.seen[-1], "trip.png is taken back.")
         self.assertEqual(self.alice.said()[-1], "bob took back file 1 in #ops.")
         shown = "bob: trip.png 12 bytes (file 1: taken back): by the sea"
         self.assertEqual([row for row in self.pages(self.alice) if "file 1:" in row], [shown])

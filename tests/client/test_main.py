@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass as getpass_
 import io
 import re
 import subprocess
@@ -99,7 +100,9 @@ class MainTests(SynchronousTestCase):
         self.belongs("here:8000")
         code, said = self.chat("there")
         self.assertEqual(code, 2)
-        self.assertIn("This profile is for here:8000. For another server: chat --profile NAME there", said)
+        self.assertIn("This profile is for here:8000. For another server: chat --profile NAME there\n", said)
+        self.assertIn("chat --profile NAME there 7901\n", self.chat("there", "7901")[1])
+        self.assertIn("chat --moved there 7901\n", self.chat("there:7901")[1])
         self.assertEqual(self.went, [])
         store = self.held()
         self.assertEqual((store.get("me"), store.get("token"), store.get("pin")), (["bob", 2], "0" * 64, "the pin"))
@@ -125,6 +128,36 @@ class MainTests(SynchronousTestCase):
         held.release()
         self.assertEqual(self.chat("there")[0], 2)
 
+    def test_passphrase(self) -> None:
+        """A new passphrase is asked for twice; later it is asked for once, --passphrase or not; whoever gives none at
+        the prompt is told so, and nothing is changed."""
+        asked: list[str] = []
+
+        def types(*lines: str | type[BaseException]) -> None:
+            left = iter(lines)
+
+            def getpass(prompt: str) -> str:
+                asked.append(prompt)
+                line = next(left)
+                if not isinstance(line, str):
+                    raise line
+                return line
+
+            self.patch(getpass_, "getpass", getpass)
+
+        for typed in ((KeyboardInterrupt,), (EOFError,), ("secret", EOFError), ("", "")):
+            types(*typed)
+            code, said = self.chat("--passphrase", "here")
+            self.assertEqual((code, said), (5, "\nNo passphrase was given.\n"))
+        del asked[:]
+        types("secret", "sceret", "secret", "secret")
+        self.assertEqual(self.chat("--passphrase", "here"), (0, "The two passphrases differ.\n"))
+        self.assertEqual(asked, ["New passphrase: ", "Again: "] * 2)
+        del asked[:]
+        types("secret", "secret", "wrong", KeyboardInterrupt)
+        self.assertEqual([self.chat(*words)[0] for words in ((), ("--passphrase",), (), ())], [0, 0, 5, 5])
+        self.assertEqual(asked, ["Passphrase: "] * 4)
+
     def test_refused(self) -> None:
         """What cannot be meant is said in a line, and the exit code is 2."""
         config = self.home / "chat.toml"
@@ -132,6 +165,7 @@ class MainTests(SynchronousTestCase):
         for words, why in (
             (("h", "99999"), "there is no port 99,999"),
             (("h:0",), "there is no port 0"),
+            (("h:http",), "there is no port http"),
             (("h", "abc"), "invalid int value"),
             (("--profile", "../x"), "no name for a profile: '../x'"),
             (("--config", "/nonexistent"), "No such file"),

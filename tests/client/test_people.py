@@ -70,8 +70,8 @@ class SafetyTests(Base):
         """In a conversation of two it is the other one's; elsewhere a name is wanted."""
         self.assertEqual(self.told(self.alice, "/safety")[0], "Safety number of you and bob (not compared yet):")
         self.alice.type("/create #ops")
-        for do in ("safety", "keys"):
-            self.assertEqual(self.told(self.alice, f"/{do}"), [f"Whose? For instance: /{do} bob"])
+        self.assertEqual(self.told(self.alice, "/safety"), ["Whose? For instance: /safety bob"])
+        self.assertEqual(self.told(self.alice, "/keys"), ["Whose? For instance: /keys bob"])
 
     def test_verify(self) -> None:
         """Typed in, with spaces or without, the number makes somebody verified; another one does not."""

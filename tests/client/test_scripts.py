@@ -49,7 +49,7 @@ class ScriptTests(ClientTestCase):
         owner = await self.script("printf '/history\\n' | chat --profile bot")
         said = [line[20:] for line in owner[1] if re.match(r"\d{4}-", line)]
         file = "bot: message.txt 5.0 kB (file 1: /get 1)"
-        self.assertEqual(said, ["bot: deployed *1.2*", "bot: once", "bot: two", "bot | lines", file])
+        self.assertEqual(said, ["bot: deployed 1.2", "bot: once", "bot: two", "bot | lines", file])
 
     async def test_queued(self) -> None:
         """3 without a server; the line goes out the next time the profile is used, and once."""
@@ -87,7 +87,7 @@ class ScriptTests(ClientTestCase):
         await self.registered("alice", server.port)
         code, printed = await self.script(
             f"""printf '%s\\n' r bob short {PASSWORD} {PASSWORD} '' '/create #ops alice' 'hi all' '/dm' alice 'psst' \\
-            '/close' 'lost' '/join #ops' '/transfer alice' n '/help kick' '/nonsense' '/quit' \\
+            '/close' 'lost' '/switch #ops' '/transfer alice' n '/help kick' '/nonsense' '/quit' \\
             | chat --plain --profile bob 127.0.0.1 {server.port}"""
         )
         text = "\n".join(printed)
@@ -103,7 +103,7 @@ class ScriptTests(ClientTestCase):
             "To whom? Now in @alice.",
             "bob: psst  +",
             "Left the view of @alice; you are still in it.",
-            "No room is open. Nothing was sent.",
+            "No room is open. Nothing was sent.\n/join #group or /dm person opens one.\nNow in #ops (admin).",
             "Make alice owner of #ops and step down? [y/N] Not done.",
             "/kick <user> [reason...]   (also /8)",
             "Unknown command /nonsense.",

@@ -63,6 +63,9 @@ class TalkingTests(Base):
         self.assertEqual(self.bob.chat.talk.prompt, "@carol [open]> ")
         self.bob.type("in clear")
         self.assertIn("in clear", [event.get("text") for event in carol.events()])
+        self.bob.type("/switch #ops")
+        self.bob.type("/dm --sealed carol")
+        self.assertEqual((self.bob.seen[-1], self.bob.chat.talk.prompt), (told, "#ops(admin) [e2e]> "))
 
     def test_search(self) -> None:
         """What was opened here is found here; the server could not."""
@@ -76,6 +79,31 @@ class TalkingTests(Base):
         self.bob.type("one")
         self.alice.type("/history 1")
         self.assertEqual(self.alice.seen[-1][20:], "bob: one")
+
+    def test_text_that_was_asked_for(self) -> None:
+        """What answers `Text: ` is as sealed as what stands in the line."""
+        for lines in (("@alice", "canary1"), ("/msg", "alice", "canary2"), ("/msg alice", "canary3")):
+            for typed in lines:
+                self.bob.type(typed)
+            self.assertEqual(self.bob.said()[-1], f"[me -> alice] {lines[-1]}  +")
+            self.assertEqual(self.alice.said()[-1], f"[bob] {lines[-1]}")
+        self.bob.type("/say")
+        self.assertEqual(self.bob.chat.talk.prompt, "Text: ")
+        self.bob.type("canary4")
+        self.assertEqual(self.alice.said()[-1], "bob: canary4")
+        self.assertNotIn("canary", "".join(cable.said for cable in self.bob.cables))
+
+    def test_the_past_is_rendered(self) -> None:
+        """`/history` and `/search` show emoji, markup and fences as the line itself did, sealed or open."""
+        for typed in ("/create #sealed", "/create --open #open"):
+            self.bob.type(typed)
+            self.bob.chat.typist.say("so *very* :rocket: `:rocket:`\n```\n*code*\n```\n_end_")
+            self.settle()
+            said = ["bob: so very 🚀 :rocket:", "bob | *code*", "bob | end"]
+            self.assertEqual([row.rstrip(" +") for row in self.bob.said()[-3:]], said)
+            for command in ("/history 1", "/search very"):
+                self.bob.type(command)
+                self.assertEqual([row[20:] for row in self.bob.seen[-3:]], said)
 
     def test_a_group_of_admins(self) -> None:
         """Everything an admin does in a sealed group, as a person types it."""

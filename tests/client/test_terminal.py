@@ -20,6 +20,17 @@ class StartTests(ClientTestCase):
         await bob.keys("C-c")
         await bob.shows("Bye.")
 
+    async def test_never_reached(self) -> None:
+        """Where no server was ever reached Ctrl-C ends it, as it says, and a command is none that is unknown."""
+        port = self.chatd().port
+        bob = await self.terminal("127.0.0.1", str(port))
+        await bob.shows(f"Cannot reach 127.0.0.1:{port} (refused). Retry in ", "Ctrl-C to stop.")
+        await bob.type("/login bob")
+        await bob.shows("Offline. Commands are not queued: nothing was done.")
+        await bob.keys("C-c")
+        await bob.shows("Bye.")
+        self.assertNotIn("Unknown", await bob.screen())
+
 
 class TypingTests(ClientTestCase):
     """The line being typed belongs to the person."""
@@ -120,6 +131,21 @@ class TypingTests(ClientTestCase):
         await bob.shows("Paste 2 lines? [y]es [f]ile [n]o")
         await bob.keys("n", "Enter")
         await alice.event("say", text="half a line!")
+
+    async def test_page_up_in_a_tall_text(self) -> None:
+        """The first Page-Up goes a page up; of a text taller than the window every row is passed."""
+        bob, alice = await self.everyday(80)
+        await alice.call("say", room="#ops", text="\n".join(f"row {number}." for number in range(60)))
+        await alice.call("say", room="#ops", text="afterwards")
+        await bob.shows("row 59.", "afterwards")
+        await bob.keys("PPage")
+        screen = await bob.shows("q goes back", "row 16.", "row 38.")
+        self.assertNotIn("(the beginning)", screen)
+        await bob.keys("Up")
+        screen = await bob.shows("row 15.", "row 37.")
+        self.assertNotIn("row 38.", screen)
+        await bob.keys("PPage")
+        await bob.shows("alice: row 0.", "(the beginning)")
 
     async def test_paste_guard(self) -> None:
         """Several lines pasted are asked about, and are one text."""
