@@ -100,6 +100,7 @@ class Transfer:
         self._unsent = 0
         self._saved = 0.0
         self._on_disk = False
+        self._piped = False
 
     # -- the socket's side --------------------------------------------------------------------------------------------
 
@@ -110,7 +111,7 @@ class Transfer:
         self._pieces.append(data)
         self._waiting += len(data)
         self._moved = self._all.seconds()
-        if self._waiting > self._all.share:
+        if self._piped or self._waiting > self._all.share:
             self._pause()
         self._wake()
 
@@ -285,14 +286,12 @@ class Transfer:
     async def _take(self, claim: Claim, part: Part) -> None:
         """All bytes that are still to come: what wakes the reactor by its hand, and what is behind it by the pipe."""
         pipe = self.socket.pipe()
+        self._piped = pipe is not None
         try:
             while part.behind:
                 await self._move(part.catch_up)
             while part.size < claim.size:
-                pieces = await self._more(claim.size - part.size, part.size)
-                if pipe is not None and not self._pieces:
-                    self._pause()
-                await self._move(part.write, pieces)
+                await self._move(part.write, await self._more(claim.size - part.size, part.size))
                 if pipe is not None:
                     await self._pull(pipe, claim, part)
                 self._note(claim.file, part.stored)
@@ -303,6 +302,7 @@ class Transfer:
                 raise Lost from None
             raise
         finally:
+            self._piped = False
             if pipe is not None:
                 pipe.close()
 
@@ -347,7 +347,7 @@ class Transfer:
             most -= len(piece)
             taken.append(piece)
         self._waiting = sum(map(len, self._pieces))
-        if self._waiting <= self._all.share:
+        if self._waiting <= self._all.share and not self._piped:
             self._resume()
         return taken
 

@@ -23,6 +23,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ PASSWORD = "Correct7horse"
 PACE = 200
 NETWORK = 125_000_000
 PIECE = 1 << 18
+ROUNDS = 3
+QUIET = 5.0
 FORK = multiprocessing.get_context("fork")
 
 
@@ -327,36 +330,49 @@ def main() -> None:
                     up, down = naive(where, size)
                     print(f"  naive loop   up {rate(size, up)}, down {rate(size, down)}")
                     up = apart(bring, port, ticket_up(size), size)
-                    down = apart(fetch, port, ticket_down(files[-1]), size)
+                    down, again = (apart(fetch, port, ticket_down(files[-1]), size) for _ in range(2))
                     print(
-                        f"  chatd        up {rate(size, up)}, down {rate(size, down)}   (round {turn + 1})", flush=True
+                        f"  chatd        up {rate(size, up)}, down {rate(size, down)} from the disk,"
+                        f" {rate(size, again)} from memory   (round {turn + 1})",
+                        flush=True,
                     )
             print(f"  memory over idle: at most {sampler.most - idle:.1f} MiB")
-            until = time.perf_counter() + 5
-            print("talk, nothing else:   ", spread(talk(port, "talker", lambda: time.perf_counter() > until)))
-            ticket = ticket_up(size)
-            took, felt = beside(port, "talker", lambda: bring(port, ticket, size))
-            print("talk, a file comes:   ", spread(felt), "at", rate(size, took))
-            ticket = ticket_up(size)
-            took, felt = beside(port, "talker", lambda: bring(port, ticket, size, NETWORK))
-            print("  by a gigabit network:", spread(felt), "at", rate(size, took))
-            ticket = ticket_down(files[-1])
-            took, felt = beside(port, "talker", lambda: fetch(port, ticket, size))
-            print("talk, a file goes:    ", spread(felt), "at", rate(size, took), flush=True)
+            felt: dict[str, list[float]] = {}
+            speeds: dict[str, list[float]] = {}
+
+            def feel(what: str, do: Callable[[], float]) -> None:
+                seconds, took = beside(port, "talker", do)
+                felt.setdefault(what, []).extend(took)
+                speeds.setdefault(what, []).append(seconds)
+
+            for _ in range(ROUNDS):
+                until = time.perf_counter() + QUIET
+                felt.setdefault("nothing else", []).extend(
+                    talk(port, "talker", lambda until=until: time.perf_counter() > until)  # type: ignore[misc]
+                )
+                feel("a file comes by a gigabit network", partial(bring, port, ticket_up(size), size, NETWORK))
+                feel("a file comes as fast as it can", partial(bring, port, ticket_up(size), size))
+                feel("a file goes from the disk", partial(fetch, port, ticket_down(files[-1]), size))
+                for _ in range(ROUNDS):
+                    feel("a file goes from memory", partial(fetch, port, ticket_down(files[-1]), size))
+            print(f"talk, {ROUNDS} rounds in turns:")
+            for what, took in felt.items():
+                at = f" at {rate(size, statistics.median(speeds[what]))}" if what in speeds else ""
+                print(f"  {what + ':':34} {spread(took)}{at}", flush=True)
             part = size // options.many
             for way, do, tickets in (
                 ("come", crowd_in, [same_up(part) for _ in range(options.many)]),
                 ("go", crowd, [ticket_down(files[-1]) for _ in range(options.many)]),
             ):
                 with Sampler(server.pids[0]) as sampler:
-                    took, least, most = do(port, tickets, part)
+                    whole, least, most = do(port, tickets, part)
                 print(
-                    f"{options.many} {way} at once: {rate(part * options.many, took)} together; half-way each had"
+                    f"{options.many} {way} at once: {rate(part * options.many, whole)} together; half-way each had"
                     f" {least:.2f} to {most:.2f} of its share; memory over idle at most {sampler.most - idle:.1f} MiB"
                 )
             tickets = [ticket_down(files[-1]) for _ in range(options.many)]
-            _, felt = beside(port, "talker", lambda: crowd(port, tickets, part)[0])
-            print(f"talk, {options.many} files go:   ", spread(felt))
+            _, heard = beside(port, "talker", lambda: crowd(port, tickets, part)[0])
+            print(f"talk, {options.many} files go:   ", spread(heard))
 
 
 if __name__ == "__main__":
