@@ -204,6 +204,20 @@ class DoorTests(Base):
             (PASSWORD, ["", "Welcome, bobby7bob.", "People: (none)", "Groups: (none)", "Group: "]),
         )
 
+    def test_misses_are_of_one_question(self) -> None:
+        """Names that cannot be take no try from the password: it is asked for, hidden, three times all the same."""
+        client = self.at_the_door("r")
+        weak = ["", "Password needs: a capital letter.", PASSWORD_PROMPT]
+        self.talk(
+            client,
+            ("a", ['"a" cannot be a user name.', RESERVED, "Username: "]),
+            ("b", ['"b" cannot be a user name.', RESERVED, "Username: "]),
+            ("bob", [PASSWORD_PROMPT]),
+            ("correct7horse", weak),
+            ("correct7horse", weak),
+            ("correct7horse", [*weak[:-1], DOOR]),
+        )
+
     def test_again_differs(self) -> None:
         """Two passwords that differ are asked for again, from the first."""
         client = self.at_the_door("r", "bob")
