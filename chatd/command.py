@@ -221,10 +221,15 @@ def lookup(name: str) -> Command:
     """
     found = TABLE.get(ALIASES.get(name, name))
     if found is None:
-        shown = [verb for verb, entry in TABLE.items() if entry.topic]
-        near = nearest(name, [*shown, *(alias for alias in ALIASES if alias.isalpha())])
-        raise Refusal("UNKNOWN_CMD", command=f"/{name}", near=f"/{near}" if near else "")
+        raise unknown(name)
     return found
+
+
+def unknown(name: str) -> Refusal:
+    """That there is no such command, with the nearest one of those that people use."""
+    shown = [verb for verb, entry in TABLE.items() if entry.topic]
+    near = nearest(name, [*shown, *(alias for alias in ALIASES if alias.isalpha())])
+    return Refusal("UNKNOWN_CMD", command=f"/{name}", near=f"/{near}" if near else "")
 
 
 def bind(name: str, line: str) -> Call:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from chatd.command import ALIASES
+from chatd.command import ALIASES, TABLE
 from chatd.model import Door
 from tests.memory import PASSWORD
 from tests.people import Base
@@ -78,6 +78,21 @@ class RoomTests(Base):
             ("@#@DANCE@#@", ["Unknown command @#@DANCE@#@. Not sent.", "/help lists the commands."]),
         )
         self.assertEqual(bob.lines(), [])
+
+    def test_commands_for_programs(self) -> None:
+        """Who types one is told that there is none, and the nearest one that people use; `/who` is `/online`."""
+        alice = self.person("alice")
+        for verb, entry in TABLE.items():
+            if not entry.topic and verb not in ("who", "cert", "oper"):
+                self.assertRegex(alice.type(f"/{verb}")[0], rf"^Unknown command /{verb}\. .*Not sent\.$")
+        self.talk(
+            alice,
+            ("/quota", ["Unknown command /quota. Did you mean /quit? Not sent."]),
+            ("/monitor bob", ["Unknown command /monitor. Not sent.", "/help lists the commands."]),
+            ("/create #ops", ["#ops created. You are admin.", "Now in #ops (admin)."]),
+            ("/who", ["#ops 1 of 1 online: alice"]),
+            ("/WHO #ops", ["#ops 1 of 1 online: alice"]),
+        )
 
     def test_ask_and_approve(self) -> None:
         """A join of a group with an admin is a request; its admins hear it at once, or at their next login, and both

@@ -36,7 +36,6 @@ class QuestionTests(Base):
         "rename": ["New name: "],
         "password": ["Old password: "],
         "delete-account": ["Password, to delete alice for ever: "],
-        "ack": ["Seq: "],
         "get": ["File: "],
         "cancel": ["File: "],
     }
