@@ -58,6 +58,7 @@ CODES: Final[dict[str, frozenset[str]]] = {
         "LIMIT": "room",
         "GROUPS_FULL": "name limit",  # name: who is in so many groups; "" for the caller
         "NO_FILE": "file",
+        "NOT_YOURS": "file name",  # name: who sent it
         "TICKET": "",
         "FILE_CUT": "size got",  # no more bytes came
         "CHECKSUM": "",  # other bytes came than were told

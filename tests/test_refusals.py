@@ -24,7 +24,9 @@ class RefusalTests(Base):
 
     LATER = frozenset({"SECRET_IN_LINE"})
     """What `chat` alone refuses (tests.client.test_conversation)."""
-    DIALECTS = frozenset({"BAD_LINE", "MID_REUSED", "QUOTA", "TICKET", "FILE_CUT", "CHECKSUM", "DISK_FULL"})
+    DIALECTS = frozenset(
+        {"BAD_LINE", "MID_REUSED", "NOT_YOURS", "QUOTA", "TICKET", "FILE_CUT", "CHECKSUM", "DISK_FULL"}
+    )
     ACCOUNTS = frozenset(
         {"CODE_NEEDED", "BAD_CODE", "FACTOR", "BY_INVITATION", "BAD_INVITATION", "BAD_CERTIFICATE", "GUESTS_ONLY"}
     )

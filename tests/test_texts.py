@@ -148,6 +148,9 @@ REFUSALS: dict[str, list[tuple[dict[str, Any], list[str]]]] = {
         ({"name": "bob", "limit": 500}, ["bob is in 500 groups already."]),
     ],
     "NO_FILE": [({"file": 17}, ["No such file: 17."])],
+    "NOT_YOURS": [
+        ({"file": 17, "name": "bob"}, ["bob sent file 17. Only who sent a file can take it back."]),
+    ],
     "TICKET": [({}, ["That ticket is used up."])],
     "FILE_CUT": [
         ({"size": 2_100_000, "got": 400_000}, ["0.4 MB of 2.1 MB came. Send it again: it goes on there."]),

@@ -114,8 +114,11 @@ def files(tx: ReadTx, me: Me, room: Room) -> Reply:
 def cancel(tx: Tx, me: Me, file: str | int) -> Reply:
     """Stop sending a file, or take back one that you sent: nobody can fetch it any more."""
     found = tx.file(_number(file, "/cancel <file>"))
-    if found is None or found.author != me.account:
+    if found is None:
         raise Refusal("NO_FILE", file=_shown(file))
+    if found.author != me.account:
+        theirs, _ = _find(tx, me, file)
+        raise Refusal("NOT_YOURS", file=theirs.id, name=theirs.author_name)
     tx.blank_file(found.id)
     drop(tx, found.id, "withdrawn")
     return Reply("cancelled", {"file": found.id, "name": found.name, "sent": bool(found.seq)})

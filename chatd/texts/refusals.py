@@ -154,6 +154,7 @@ REFUSALS: Final[dict[str, Sentence]] = {
     "LIMIT": "{room} is full.",
     "GROUPS_FULL": _groups_full,
     "NO_FILE": "No such file: {file}.",
+    "NOT_YOURS": "{name} sent file {file}. Only who sent a file can take it back.",
     "TICKET": "That ticket is used up.",
     "FILE_CUT": lambda fields: (
         f"{size(fields['got'])} of {size(fields['size'])} came. Send it again: it goes on there."
