@@ -30,7 +30,7 @@ CODES: Final[dict[str, frozenset[str]]] = {
         # whom and where
         "NO_USER": "name near",  # near: the closest existing name, or ""
         "NO_GROUP": "room near",
-        "NO_ROOM": "",  # text typed while no room is current
+        "NO_ROOM": "sends",  # no room is current; sends: whether something was to be sent there
         "NOT_MEMBER": "room",
         "NOT_THERE": "name room",
         "ALREADY": "name room",

@@ -268,7 +268,7 @@ class Conversation:
         room: int | str | None = fields.pop("room", None) if about_room(row) else None
         if about_room(row) and room is None:
             if not self.view.current:
-                raise Refusal("NO_ROOM")
+                raise Refusal("NO_ROOM", sends=False)
             room = self.view.current
         paged, self._paged = self._paged, None
         if verb == "history" and not fields and paged is not None and paged[0] == room:
@@ -285,7 +285,7 @@ class Conversation:
             if row["needs"] != "heard" or named is None or self.view.find(named) is not None:
                 fields["room"] = self._named(named)
             if not fields["room"]:
-                raise Refusal("NO_ROOM")
+                raise Refusal("NO_ROOM", sends=row["do"] in PATHS)
         for arg in row["args"]:
             if arg["required"] and arg["name"] not in fields:
                 raise Refusal("BAD_USAGE", usage=row["usage"])
@@ -316,7 +316,7 @@ class Conversation:
     def _close(self) -> list[Action]:
         place = self.view.place
         if place is None:
-            raise Refusal("NO_ROOM")
+            raise Refusal("NO_ROOM", sends=False)
         self.view.current = 0
         return [Show(tuple(texts.reply("closed_view", {"room": place.name})))]
 
@@ -332,7 +332,7 @@ class Conversation:
     def _say(self, text: str, at: int, room: int | None = None) -> list[Action]:
         room = self.view.current if room is None else room
         if not room:
-            raise Refusal("NO_ROOM")
+            raise Refusal("NO_ROOM", sends=True)
         return [self._queue("say", room, text, at, {})]
 
     def _queue(self, do: str, room: int | str, text: str, at: int, fields: dict[str, Any]) -> Queue:

@@ -353,6 +353,7 @@ SAMPLES: Final[dict[str, Any]] = {
     "missing": [],
     "got": 400_000,
     "extra": [],
+    "sends": True,
     "ref": "7f3a",
 }
 """What the fields of a refusal may hold."""

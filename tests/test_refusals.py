@@ -122,11 +122,12 @@ class RefusalTests(Base):
         self.refused(self.alice, "/members #zzz", "NO_GROUP", "No such group: #zzz.")
 
     def test_NO_ROOM(self) -> None:
-        """Text, and a room's command, while no room is current."""
-        words = ("No room is open. Nothing was sent.", "/join #group or /dm person opens one.")
-        self.refused(self.carol, "hi", "NO_ROOM", *words)
-        self.refused(self.carol, "/members", "NO_ROOM", *words)
-        self.refused(self.carol, "/close", "NO_ROOM", *words)
+        """Text, a file, and a room's command, while no room is current; of what sends it is said that nothing was."""
+        opens = "/join #group or /dm person opens one."
+        for typed in ("hi", "/say hi", "/send a.txt", "/image cat.png"):
+            self.refused(self.carol, typed, "NO_ROOM", "No room is open. Nothing was sent.", opens)
+        for typed in ("/members", "/close"):
+            self.refused(self.carol, typed, "NO_ROOM", "No room is open.", opens)
 
     def test_NOT_MEMBER(self) -> None:
         """Somebody else's group."""

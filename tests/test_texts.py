@@ -91,7 +91,10 @@ REFUSALS: dict[str, list[tuple[dict[str, Any], list[str]]]] = {
         ({"room": "#osp", "near": "#ops"}, ["No such group: #osp. Did you mean #ops?"]),
         ({"room": "@bob", "near": ""}, ["You have not talked with bob yet.", "/dm bob"]),
     ],
-    "NO_ROOM": [({}, ["No room is open. Nothing was sent.", "/join #group or /dm person opens one."])],
+    "NO_ROOM": [
+        ({"sends": True}, ["No room is open. Nothing was sent.", "/join #group or /dm person opens one."]),
+        ({"sends": False}, ["No room is open.", "/join #group or /dm person opens one."]),
+    ],
     "NOT_MEMBER": [({"room": "#ops"}, ["You are not in #ops. /join #ops"])],
     "NOT_THERE": [({"name": "bob", "room": "#ops"}, ["bob is not in #ops."])],
     "ALREADY": [({"name": "bob", "room": "#ops"}, ["bob is already in #ops."])],

@@ -339,7 +339,7 @@ def _begin(
     mid: tuple[str, int] | None = None,
 ) -> int:
     if room.kind is Kind.INBOX:
-        raise Refusal("NO_ROOM")
+        raise Refusal("NO_ROOM", sends=True)
     if room.name == f"@{DELETED}":
         raise Refusal("NO_USER", name=DELETED, near="")
     tx.drop_oldest_uploads(me.account, me.settings.limits.account_uploads - 1)

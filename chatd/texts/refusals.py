@@ -122,7 +122,9 @@ REFUSALS: Final[dict[str, Sentence]] = {
     "LOGGED_IN": "You are {name}. /logout first.",
     "NO_USER": lambda fields: f"No such person: {fields['name']}.{_near(fields)}",
     "NO_GROUP": _no_group,
-    "NO_ROOM": "No room is open. Nothing was sent.\n/join #group or /dm person opens one.",
+    "NO_ROOM": lambda fields: (
+        f"No room is open.{' Nothing was sent.' if fields['sends'] else ''}\n/join #group or /dm person opens one."
+    ),
     "NOT_MEMBER": "You are not in {room}. /join {room}",
     "NOT_THERE": "{name} is not in {room}.",
     "ALREADY": "{name} is already in {room}.",
