@@ -16,7 +16,7 @@ CODES: Final[dict[str, frozenset[str]]] = {
         "BAD_NAME": "name what",  # what: "user" or "group"
         "BAD_PASSWORD": "unmet length",  # unmet: the parts of the policy that are missing, by key (see passwords.unmet)
         "BAD_CERTIFICATE": "name why",  # name: what was typed; why: none, unknown, taken, many, form
-        "BAD_LOGIN": "left",  # left: tries before the name or address is throttled
+        "BAD_LOGIN": "left own",  # left: tries before the name or address is throttled; own: of who is in already
         "THROTTLED": "wait",  # wait: seconds
         "CODE_NEEDED": "uri",  # the second factor; uri: of a new one, as an authenticator scans it, else ""
         "BAD_CODE": "left",

@@ -333,6 +333,7 @@ SAMPLES: Final[dict[str, Any]] = {
     "unmet": ["capital", "number"],
     "length": 8,
     "left": 2,
+    "own": False,
     "on": True,
     "seconds": 300.0,
     "uri": "otpauth://totp/chatd:bob?secret=…",

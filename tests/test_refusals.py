@@ -87,7 +87,7 @@ class RefusalTests(Base):
 
     def test_BAD_LOGIN(self) -> None:
         """A wrong password to delete an account leaves it."""
-        self.refused(self.bob, "/delete-account wrong", "BAD_LOGIN", "Wrong name or password. 2 tries left.")
+        self.refused(self.bob, "/delete-account wrong", "BAD_LOGIN", "Wrong password. 2 tries left.")
         self.refused(self.at_the_door(), "/login bob wrong", "BAD_LOGIN", "Wrong name or password. 1 try left.", DOOR)
 
     def test_THROTTLED(self) -> None:

@@ -50,9 +50,10 @@ REFUSALS: dict[str, list[tuple[dict[str, Any], list[str]]]] = {
         ({"why": "many", "name": "10"}, ["You have 10 certificates already.", "/cert drop N"]),
     ],
     "BAD_LOGIN": [
-        ({"left": 2}, ["Wrong name or password. 2 tries left."]),
-        ({"left": 1}, ["Wrong name or password. 1 try left."]),
-        ({"left": 0}, ["Wrong name or password."]),
+        ({"left": 2, "own": False}, ["Wrong name or password. 2 tries left."]),
+        ({"left": 1, "own": False}, ["Wrong name or password. 1 try left."]),
+        ({"left": 0, "own": False}, ["Wrong name or password."]),
+        ({"left": 2, "own": True}, ["Wrong password. 2 tries left."]),
     ],
     "THROTTLED": [
         ({"wait": 40}, ["Too many tries. Wait 40 s."]),

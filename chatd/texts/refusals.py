@@ -48,7 +48,7 @@ def _left(fields: Fields) -> str:
 
 
 def _bad_login(fields: Fields) -> str:
-    return f"Wrong name or password.{_left(fields)}"
+    return f"{'Wrong password' if fields['own'] else 'Wrong name or password'}.{_left(fields)}"
 
 
 def _bad_code(fields: Fields) -> str:
