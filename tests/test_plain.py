@@ -154,6 +154,18 @@ class RoomTests(Base):
             bob.lines(), ["alice added you to #friends.", "Now in #friends.", "alice added carol to #friends."]
         )
 
+    def test_names_that_are_none(self) -> None:
+        """What was typed is said again as far as a name can go."""
+        alice, long = self.person("alice"), "x" * 3_000
+        self.talk(
+            alice,
+            (f"@{long} hi", [f"No such person: {'x' * 32}…."]),
+            (
+                f"/create #ops {long}",
+                [f"#ops created. You are admin. No such person: {'x' * 32}….", "Now in #ops (admin)."],
+            ),
+        )
+
     def test_added_keeps_the_current_room(self) -> None:
         """/add and approval make a group current only for who has none; a join of one's own group always does."""
         bob = self.person("bob", "/create #dev")

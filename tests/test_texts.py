@@ -86,6 +86,7 @@ REFUSALS: dict[str, list[tuple[dict[str, Any], list[str]]]] = {
     "NO_USER": [
         ({"name": "bbo", "near": "bob"}, ["No such person: bbo. Did you mean bob?"]),
         ({"name": "bbo", "near": ""}, ["No such person: bbo."]),
+        ({"name": "b" * 3_000, "near": ""}, [f"No such person: {'b' * 32}…."]),
     ],
     "NO_GROUP": [
         ({"room": "#x", "near": ""}, ["No such group: #x."]),

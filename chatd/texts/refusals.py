@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from chatd.texts.words import Fields, Sentence, clock, listed, safe, said, size, span, times, wait
+from chatd.texts.words import Fields, Sentence, brief, clock, listed, safe, said, size, span, times, wait
 
 
 def refusal(code: str, fields: Fields) -> list[str]:
@@ -120,7 +120,7 @@ REFUSALS: Final[dict[str, Sentence]] = {
     "NOT_LOGGED_IN": "Log in first: /login or /register.",
     "GUESTS_ONLY": "You are {name}: only guests change their name.",
     "LOGGED_IN": "You are {name}. /logout first.",
-    "NO_USER": lambda fields: f"No such person: {fields['name']}.{_near(fields)}",
+    "NO_USER": lambda fields: f"No such person: {brief(fields['name'])}.{_near(fields)}",
     "NO_GROUP": _no_group,
     "NO_ROOM": lambda fields: (
         f"No room is open.{' Nothing was sent.' if fields['sends'] else ''}\n/join #group or /dm person opens one."
