@@ -7,7 +7,7 @@ alone. It knows no socket, no dialect and no sentence.
 A usage line reads
 
     /kick <user> [reason...]           a word that must be there, then the rest of the line
-    /create [--open|--sealed] <room> [people...]    flags; a plural in `...` is a list of words
+    /create [--open|--sealed] <room> [people...]    flags; a plural in `...` is a list of words; commas will do
     /history [count] [since AGE] [on DATE]          keyworded arguments, in any order
 
 A command that is about a room (needs Member or more) takes `#room` as its first word, or the current room.
@@ -262,7 +262,7 @@ def bind(name: str, line: str) -> Call:
         elif places[0].shape == "word":
             args[places.pop(0).name] = word
         elif places[0].shape == "list":
-            args.setdefault(places[0].name, []).append(word)
+            args.setdefault(places[0].name, []).extend(word.replace(",", " ").split())
         else:
             args[places.pop(0).name] = rest.rstrip()
             tail = ""

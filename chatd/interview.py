@@ -110,7 +110,7 @@ class Interview:
 
     def _more(self, call: Call, ask: Ask, text: str) -> Heard:
         """Some words of a list, which ends with an empty line or -1 (FEATURES row 14)."""
-        words = text.split()
+        words = text.replace(",", " ").split()
         held = [*call.args.get(ask.field, ()), *(word for word in words if word != "-1")]
         call = call._replace(args={**call.args, ask.field: held})
         if words and "-1" not in words:

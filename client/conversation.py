@@ -357,7 +357,7 @@ class Conversation:
                 return [replace(call, confirmed=True)]
             return [Show(tuple(texts.reply("not_done", {})))]
         if question.many:
-            words = [] if text == "-1" else text.split()
+            words = [] if text == "-1" else text.replace(",", " ").split()
             held = [*call.fields.get(question.field, ()), *(word for word in words if word != "-1")]
             call = replace(call, fields={**call.fields, question.field: held})
             if words and "-1" not in words:

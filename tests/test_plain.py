@@ -154,6 +154,22 @@ class RoomTests(Base):
             bob.lines(), ["alice added you to #friends.", "Now in #friends.", "alice added carol to #friends."]
         )
 
+    def test_commas_between_people(self) -> None:
+        """Commas stand between people as spaces do, on the line and in an answer."""
+        alice, _, _ = self.person("alice"), self.person("bob"), self.person("carol")
+        added = ["alice added bob to #ops.", "alice added carol to #ops."]
+        self.talk(
+            alice,
+            (
+                "/create #ops bob,carol",
+                ["#ops created. You are admin. Added bob, carol.", "Now in #ops (admin).", *added],
+            ),
+            ("/create", ["Group: "]),
+            ("#dev", ["Whom to add? (-1 ends) "]),
+            ("bob, carol", ["Whom to add? (-1 ends) "]),
+        )
+        self.assertEqual(alice.type("-1")[0], "#dev created. You are admin. Added bob, carol.")
+
     def test_names_that_are_none(self) -> None:
         """What was typed is said again as far as a name can go."""
         alice, long = self.person("alice"), "x" * 3_000

@@ -231,6 +231,14 @@ class ConversationTests(SynchronousTestCase):
         self.assertIn("/switch", " ".join(page))
         self.assertIn("/kick <user> [reason...]   (also /8)", bob.type("/help kick"))
 
+    def test_commas_between_people(self) -> None:
+        """Commas stand between people as spaces do, on the line and in an answer."""
+        alice, _, _ = map(self.registered, ("alice", "bob", "carol"))
+        self.assertIn("#x created. You are admin. Added bob, carol.", alice.type("/create --open #x bob,carol"))
+        for line in ("/create --open", "#y", "bob, carol"):
+            alice.type(line)
+        self.assertIn("#y created. You are admin. Added bob, carol.", alice.type("-1"))
+
     def test_files_are_the_clients(self) -> None:
         """/send and its kin are done here; what is missing is asked for, and an absolute path is an answer."""
         alice = self.registered("alice")
