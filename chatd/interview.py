@@ -104,8 +104,6 @@ class Interview:
             return self._more(call, ask, text)
         if not text:
             return Heard(say=say + self.cancel(inside=inside))
-        if inside:
-            self.at_door = False
         return Heard(call._replace(args={**call.args, ask.field: text}, asked=(*call.asked, ask.field)), say)
 
     def _more(self, call: Call, ask: Ask, text: str) -> Heard:
@@ -116,6 +114,12 @@ class Interview:
         if words and "-1" not in words:
             return Heard(say=self.ask(call, ask))
         return Heard(call._replace(asked=(*call.asked, ask.field)))
+
+    def settle(self, *, inside: bool) -> None:
+        """A call is done, or refused for good: whoever is inside is past the door's questions."""
+        self.misses = 0
+        if inside:
+            self.at_door = False
 
     def cancel(self, *, inside: bool) -> bytes:
         """Nothing is asked any more."""
