@@ -24,7 +24,7 @@ from client.outbox import Entry, new_mid
 from client.view import Place, View
 
 ASK_AGAIN: Final = {"BAD_PASSWORD": "password", "NAME_TAKEN": "name", "BAD_NAME": "name", "BAD_CODE": "code"}
-"""After these refusals of an answer to a question, the question is put again; three misses end it."""
+"""After these refusals of an answer to a question, the question is put again; its third miss ends it all."""
 MISSES: Final = 3
 ENTERED: Final = frozenset({"now_in", "created", "autocreated"})
 OUT: Final = frozenset({"logged_out", "logged_out_all", "account_deleted"})
@@ -144,6 +144,8 @@ class Conversation:
         self.question: Question | None = None
         self._from_door = False
         self._misses = 0
+        """How many answers were refused, of the question that `_missed` names."""
+        self._missed = ""
         self._paged: tuple[int, int] | None = None
         """The room whose past was read last, and the seq before which it goes on."""
         self._marked_dm = False
@@ -400,6 +402,8 @@ class Conversation:
         if wrong is None or wrong not in call.asked:
             self._misses = 0
             return [shown]
+        if wrong != self._missed:
+            self._missed, self._misses = wrong, 0
         self._misses += 1
         if self._misses >= MISSES:
             return [shown, *self._cancelled()]

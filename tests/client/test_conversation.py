@@ -110,6 +110,15 @@ class ConversationTests(SynchronousTestCase):
         self.assertEqual(bob.type("Other1password"), ["The two passwords differ."])
         self.assertTrue(bob.talk.prompt.startswith("Password ("))
 
+    def test_misses_are_of_one_question(self) -> None:
+        """Names that cannot be take no try from the password: it is asked for, hidden, three times all the same."""
+        bob = Person(self.server)
+        for line in ("r", "a", "b", "bob", "short", "short"):
+            bob.type(line)
+        self.assertTrue(bob.talk.secret)
+        bob.type("short")
+        self.assertIn("Press", bob.talk.prompt)
+
     def test_a_taken_name_is_asked_again(self) -> None:
         """The name only, and with names that are free."""
         self.registered("bob")
