@@ -51,7 +51,7 @@ class Answers:
         turns.flying -= 1
         self._nonsense = 0
         if session.interview is not None:
-            session.interview.misses = 0
+            session.interview.settle(inside=True)
         session.write(session.dialect.reply(call, result))
         if session.dialect.lively:
             session.intake.heed()
@@ -159,7 +159,7 @@ class Answers:
         if interview is None or not interview.concerns(call, refusal):
             self.refuse(call.ref, refusal, verb=call.verb)
             if interview is not None:
-                interview.misses = 0
+                interview.settle(inside=bool(session.account))
             return
         self.refuse(call.ref, refusal, quiet_door=True, verb=call.verb)
         again = interview.again(call, refusal)
@@ -213,7 +213,7 @@ class Answers:
         assert session.dialect is not None
         self._nonsense = 0
         if session.interview is not None:
-            session.interview.misses = 0
+            session.interview.settle(inside=bool(session.account))
         session.instance.audit.answered(session, reply.name)
         turn = reply.turn
         if turn is not None and turn.room is not None:

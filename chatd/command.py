@@ -7,7 +7,7 @@ alone. It knows no socket, no dialect and no sentence.
 A usage line reads
 
     /kick <user> [reason...]           a word that must be there, then the rest of the line
-    /create [--open|--sealed] <room> [people...]    flags; a plural in `...` is a list of words
+    /create [--open|--sealed] <room> [people...]    flags; a plural in `...` is a list of words; commas will do
     /history [count] [since AGE] [on DATE]          keyworded arguments, in any order
 
 A command that is about a room (needs Member or more) takes `#room` as its first word, or the current room.
@@ -41,6 +41,8 @@ LISTS: Final = frozenset({"people"})
 """The names of arguments in `...` that are lists of words; the others are the rest of the line."""
 GROUP_NAMES: Final = frozenset({"name"})
 """Of a room's command the arguments that are a group's name themselves: `/rename #dev` names no room, it needs two."""
+SENDS: Final = frozenset({"say", "send", "image", "upload"})
+"""The commands that send something to a room."""
 LONGEST_ID: Final = 20
 LONGEST_NAME: Final = LONGEST
 """The characters a name may have, for dialects that announce it."""
@@ -221,10 +223,15 @@ def lookup(name: str) -> Command:
     """
     found = TABLE.get(ALIASES.get(name, name))
     if found is None:
-        shown = [verb for verb, entry in TABLE.items() if entry.topic]
-        near = nearest(name, [*shown, *(alias for alias in ALIASES if alias.isalpha())])
-        raise Refusal("UNKNOWN_CMD", command=f"/{name}", near=f"/{near}" if near else "")
+        raise unknown(name)
     return found
+
+
+def unknown(name: str) -> Refusal:
+    """That there is no such command, with the nearest one of those that people use."""
+    shown = [verb for verb, entry in TABLE.items() if entry.topic]
+    near = nearest(name, [*shown, *(alias for alias in ALIASES if alias.isalpha())])
+    return Refusal("UNKNOWN_CMD", command=f"/{name}", near=f"/{near}" if near else "")
 
 
 def bind(name: str, line: str) -> Call:
@@ -255,7 +262,7 @@ def bind(name: str, line: str) -> Call:
         elif places[0].shape == "word":
             args[places.pop(0).name] = word
         elif places[0].shape == "list":
-            args.setdefault(places[0].name, []).append(word)
+            args.setdefault(places[0].name, []).extend(word.replace(",", " ").split())
         else:
             args[places.pop(0).name] = rest.rstrip()
             tail = ""
@@ -332,14 +339,14 @@ def admit(tx: ReadTx, me: Me, call: Call, entry: Command) -> Room | None:
         raise Refusal("OPERATORS_ONLY", command=f"/{entry.verb}")
     if not entry.about_room:
         return None
-    room = find_room(tx, me, call.room)
+    room = find_room(tx, me, call.room, sends=entry.verb in SENDS)
     code = rules.may_command(entry.needs, room.role)
     if code is not None and not (entry.needs is Needs.HEARD and tx.was_in(room.id, me.account)):
         refuse_role(tx, code, room, f"/{entry.verb}")
     return room
 
 
-def find_room(tx: ReadTx, me: Me, named: str | int | None) -> Room:
+def find_room(tx: ReadTx, me: Me, named: str | int | None, *, sends: bool) -> Room:
     """The room that a call names, or the current one, with the caller's role in it.
 
     @raise Refusal: NO_ROOM, NO_GROUP, NO_USER. Not being a member is the rules' to refuse.
@@ -358,7 +365,7 @@ def find_room(tx: ReadTx, me: Me, named: str | int | None) -> Room:
         return Room(group.id, group.kind, group.name, group.sealed, tx.role(group.id, me.account), group.door)
     number = me.room if named is None else named
     if named is None and not number:
-        raise Refusal("NO_ROOM")
+        raise Refusal("NO_ROOM", sends=sends)
     room = tx.room(number, me.account) if is_id(number) else None
     if room is None or not room.name or (room.role is Role.NONE and room.kind is not Kind.GROUP):
         raise Refusal("NO_GROUP", room=str(number)[:LONGEST_ID], near="")  # closed, an inbox, or others' conversation

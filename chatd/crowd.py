@@ -109,7 +109,7 @@ class Gate:
         self._waiting: deque[Callable[[], None]] = deque()
 
     def enter(self, do: Callable[[], None]) -> None:
-        """Do this as soon as there is room; it says when it has left."""
+        """Do this as soon as there is room; it says when it has left, and has where it fails."""
         self._waiting.append(do)
         self._admit()
 
@@ -126,7 +126,8 @@ class Gate:
         try:
             while self._waiting and self._inside < self._most():
                 self._inside += 1
-                self._waiting.popleft()()
+                if not _try(self._waiting.popleft()):
+                    self._inside -= 1
         finally:
             self._admitting = False
 
@@ -220,12 +221,14 @@ class Trickle:
             _try(self._waiting.popleft())
 
 
-def _try(do: Callable[[], None]) -> None:
-    """Whatever fails, the others have their turn."""
+def _try(do: Callable[[], None]) -> bool:
+    """Whatever fails, the others have their turn. Whether it did not."""
     try:
         do()
     except Exception:
         _log.failure("in its turn")
+        return False
+    return True
 
 
 class Crowd:

@@ -16,7 +16,7 @@ CODES: Final[dict[str, frozenset[str]]] = {
         "BAD_NAME": "name what",  # what: "user" or "group"
         "BAD_PASSWORD": "unmet length",  # unmet: the parts of the policy that are missing, by key (see passwords.unmet)
         "BAD_CERTIFICATE": "name why",  # name: what was typed; why: none, unknown, taken, many, form
-        "BAD_LOGIN": "left",  # left: tries before the name or address is throttled
+        "BAD_LOGIN": "left own",  # left: tries before the name or address is throttled; own: of who is in already
         "THROTTLED": "wait",  # wait: seconds
         "CODE_NEEDED": "uri",  # the second factor; uri: of a new one, as an authenticator scans it, else ""
         "BAD_CODE": "left",
@@ -30,7 +30,7 @@ CODES: Final[dict[str, frozenset[str]]] = {
         # whom and where
         "NO_USER": "name near",  # near: the closest existing name, or ""
         "NO_GROUP": "room near",
-        "NO_ROOM": "",  # text typed while no room is current
+        "NO_ROOM": "sends",  # no room is current; sends: whether something was to be sent there
         "NOT_MEMBER": "room",
         "NOT_THERE": "name room",
         "ALREADY": "name room",
@@ -58,6 +58,7 @@ CODES: Final[dict[str, frozenset[str]]] = {
         "LIMIT": "room",
         "GROUPS_FULL": "name limit",  # name: who is in so many groups; "" for the caller
         "NO_FILE": "file",
+        "NOT_YOURS": "file name",  # name: who sent it
         "TICKET": "",
         "FILE_CUT": "size got",  # no more bytes came
         "CHECKSUM": "",  # other bytes came than were told

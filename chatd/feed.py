@@ -216,7 +216,9 @@ class Feed:
             self._ring_size -= self._ring.popleft().size
 
     def _deliver(self, run: Run, origins: Mapping[int, Any]) -> None:
+        """Whom it cannot be shown is let go, to come back; all others hear it. A try costs nothing until it fails."""
         first = run.events[0]
+        broken: list[Ear] = []
         folding = first.kind in FOLDING
         came = self.routing.enter(first) if folding else ()
         dirty = self._dirty
@@ -227,34 +229,40 @@ class Feed:
             data: bytes | None = None
             self.delivered += len(ears) * len(run.events)
             for ear in ears:
-                if typed is not None and ear in typed and not ear.picky:
-                    if parts := run.render_without(key, ear, room, typed[ear]):
+                try:
+                    if typed is not None and ear in typed and not ear.picky:
+                        if parts := run.render_without(key, ear, room, typed[ear]):
+                            if not ear.out:
+                                dirty.append(ear)
+                            ear.out += parts
+                        continue
+                    if personal and (key[2] or ear.account in named or first.kind in EACH):
+                        mine = b"".join(ear.render(run.events, room, ear.account, is_current(ear, first)))
+                    elif typed is not None and ear in typed:
+                        own = () if ear.echo else typed[ear]
+                        pieces = ear.render(run.events, room, key[2], key[1])
+                        mine = b"".join(piece for index, piece in enumerate(pieces) if index not in own)
+                    else:
+                        if data is None:
+                            data = run.render(key, ear, room)
+                        mine = data
+                    if mine:
                         if not ear.out:
                             dirty.append(ear)
-                        ear.out += parts
-                    continue
-                if personal and (key[2] or ear.account in named or first.kind in EACH):
-                    mine = b"".join(ear.render(run.events, room, ear.account, is_current(ear, first)))
-                elif typed is not None and ear in typed:
-                    own = () if ear.echo else typed[ear]
-                    pieces = ear.render(run.events, room, key[2], key[1])
-                    mine = b"".join(piece for index, piece in enumerate(pieces) if index not in own)
-                else:
-                    if data is None:
-                        data = run.render(key, ear, room)
-                    mine = data
-                if mine:
-                    if not ear.out:
-                        dirty.append(ear)
-                    ear.out.append(mine)
+                        ear.out.append(mine)
+                except Exception:
+                    _log.failure("rendering seq {seq}", seq=first.seq)
+                    broken.append(ear)
         for ear, room in came:
-            ear.entered(room, first)
+            _try(ear.entered, room, first)
         if first.kind in RANKING:
             for ear, room in self.routing.rank(first):
-                ear.ranked(room, first)
+                _try(ear.ranked, room, first)
         if folding:
             for ear, room in self.routing.leave(first):
-                ear.left(room, first)
+                _try(ear.left, room, first)
+        for ear in broken:
+            _try(ear.astray)
 
     def has_changed(self, room: int, after: int) -> bool:
         """Whether anything but talk happened in this room past `after`, as far as it was delivered here; yes, too,

@@ -19,7 +19,7 @@ ASK_AGAIN: Final = {
     "BAD_NAME": ("name", "room"),
     "BAD_CODE": ("code",),
 }
-"""After these refusals of an answer to a question, the question is put again; three misses end it."""
+"""After these refusals of an answer to a question, the question is put again; its third miss ends it all."""
 MISSES: Final = 3
 _CHOICES: Final = {b"l": "login", b"r": "register", b"c": "quit"}
 
@@ -41,7 +41,7 @@ class Heard(NamedTuple):
 class Interview:
     """What one connection with a person has been asked."""
 
-    __slots__ = ("_dialect", "_put", "at_door", "misses", "question")
+    __slots__ = ("_dialect", "_missed", "_put", "at_door", "misses", "question")
 
     def __init__(self, dialect: Interactive) -> None:
         self._dialect = dialect
@@ -49,6 +49,8 @@ class Interview:
         self.at_door = False
         """Whether the person came in by the door's questions, and not by a command."""
         self.misses = 0
+        """How many answers were refused, of the question that `_missed` names."""
+        self._missed = ""
         self._put = False
 
     def door(self, line: bytes) -> Heard:
@@ -102,18 +104,22 @@ class Interview:
             return self._more(call, ask, text)
         if not text:
             return Heard(say=say + self.cancel(inside=inside))
-        if inside:
-            self.at_door = False
         return Heard(call._replace(args={**call.args, ask.field: text}, asked=(*call.asked, ask.field)), say)
 
     def _more(self, call: Call, ask: Ask, text: str) -> Heard:
         """Some words of a list, which ends with an empty line or -1 (FEATURES row 14)."""
-        words = text.split()
+        words = text.replace(",", " ").split()
         held = [*call.args.get(ask.field, ()), *(word for word in words if word != "-1")]
         call = call._replace(args={**call.args, ask.field: held})
         if words and "-1" not in words:
             return Heard(say=self.ask(call, ask))
         return Heard(call._replace(asked=(*call.asked, ask.field)))
+
+    def settle(self, *, inside: bool) -> None:
+        """A call is done, or refused for good: whoever is inside is past the door's questions."""
+        self.misses = 0
+        if inside:
+            self.at_door = False
 
     def cancel(self, *, inside: bool) -> bytes:
         """Nothing is asked any more."""
@@ -131,10 +137,12 @@ class Interview:
 
     def again(self, call: Call, refusal: Refusal) -> Call | None:
         """The call without the answer that was refused, so that it is asked for again; None: that was one too many."""
+        field = _answered(call, refusal) or ""
+        if field != self._missed:
+            self._missed, self.misses = field, 0
         self.misses += 1
         if self.misses >= MISSES:
             return None
-        field = _answered(call, refusal)
         dropped = {field, "again", *(("password",) if field == "name" else ())}
         args = {name: value for name, value in call.args.items() if name not in dropped}
         return call._replace(args=args, asked=tuple(name for name in call.asked if name not in dropped))

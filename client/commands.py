@@ -150,7 +150,7 @@ def bind(row: Mapping[str, Any], rest: str) -> dict[str, Any]:
         elif not places or (flag and "flag" in shapes.values()):
             raise Refusal("BAD_USAGE", usage=row["usage"])
         elif shapes[places[0]] == "list":
-            fields.setdefault(places[0], []).append(word)
+            fields.setdefault(places[0], []).extend(word.replace(",", " ").split())
         elif shapes[places[0]] == "word":
             fields[places.pop(0)] = word
         else:

@@ -24,7 +24,7 @@ from client.outbox import Entry, new_mid
 from client.view import Place, View
 
 ASK_AGAIN: Final = {"BAD_PASSWORD": "password", "NAME_TAKEN": "name", "BAD_NAME": "name", "BAD_CODE": "code"}
-"""After these refusals of an answer to a question, the question is put again; three misses end it."""
+"""After these refusals of an answer to a question, the question is put again; its third miss ends it all."""
 MISSES: Final = 3
 ENTERED: Final = frozenset({"now_in", "created", "autocreated"})
 OUT: Final = frozenset({"logged_out", "logged_out_all", "account_deleted"})
@@ -144,6 +144,8 @@ class Conversation:
         self.question: Question | None = None
         self._from_door = False
         self._misses = 0
+        """How many answers were refused, of the question that `_missed` names."""
+        self._missed = ""
         self._paged: tuple[int, int] | None = None
         """The room whose past was read last, and the seq before which it goes on."""
         self._marked_dm = False
@@ -268,7 +270,7 @@ class Conversation:
         room: int | str | None = fields.pop("room", None) if about_room(row) else None
         if about_room(row) and room is None:
             if not self.view.current:
-                raise Refusal("NO_ROOM")
+                raise Refusal("NO_ROOM", sends=False)
             room = self.view.current
         paged, self._paged = self._paged, None
         if verb == "history" and not fields and paged is not None and paged[0] == room:
@@ -285,7 +287,7 @@ class Conversation:
             if row["needs"] != "heard" or named is None or self.view.find(named) is not None:
                 fields["room"] = self._named(named)
             if not fields["room"]:
-                raise Refusal("NO_ROOM")
+                raise Refusal("NO_ROOM", sends=row["do"] in PATHS)
         for arg in row["args"]:
             if arg["required"] and arg["name"] not in fields:
                 raise Refusal("BAD_USAGE", usage=row["usage"])
@@ -316,7 +318,7 @@ class Conversation:
     def _close(self) -> list[Action]:
         place = self.view.place
         if place is None:
-            raise Refusal("NO_ROOM")
+            raise Refusal("NO_ROOM", sends=False)
         self.view.current = 0
         return [Show(tuple(texts.reply("closed_view", {"room": place.name})))]
 
@@ -332,7 +334,7 @@ class Conversation:
     def _say(self, text: str, at: int, room: int | None = None) -> list[Action]:
         room = self.view.current if room is None else room
         if not room:
-            raise Refusal("NO_ROOM")
+            raise Refusal("NO_ROOM", sends=True)
         return [self._queue("say", room, text, at, {})]
 
     def _queue(self, do: str, room: int | str, text: str, at: int, fields: dict[str, Any]) -> Queue:
@@ -357,7 +359,7 @@ class Conversation:
                 return [replace(call, confirmed=True)]
             return [Show(tuple(texts.reply("not_done", {})))]
         if question.many:
-            words = [] if text == "-1" else text.split()
+            words = [] if text == "-1" else text.replace(",", " ").split()
             held = [*call.fields.get(question.field, ()), *(word for word in words if word != "-1")]
             call = replace(call, fields={**call.fields, question.field: held})
             if words and "-1" not in words:
@@ -400,6 +402,8 @@ class Conversation:
         if wrong is None or wrong not in call.asked:
             self._misses = 0
             return [shown]
+        if wrong != self._missed:
+            self._missed, self._misses = wrong, 0
         self._misses += 1
         if self._misses >= MISSES:
             return [shown, *self._cancelled()]

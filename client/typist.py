@@ -91,7 +91,7 @@ class Typist:
             name = time.strftime("paste-%Y%m%d-%H%M%S.txt", time.localtime(chat.clock()))
             chat.files.send_text(chat.view.current, text, name)
         else:
-            chat.notice(*texts.refusal("NO_ROOM", {}), style="class:error")
+            chat.notice(*texts.refusal("NO_ROOM", {"sends": True}), style="class:error")
 
     def typing(self, text: str) -> None:
         """This stands in the line now: a message to others is being typed, or not."""

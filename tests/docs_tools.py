@@ -333,6 +333,7 @@ SAMPLES: Final[dict[str, Any]] = {
     "unmet": ["capital", "number"],
     "length": 8,
     "left": 2,
+    "own": False,
     "on": True,
     "seconds": 300.0,
     "uri": "otpauth://totp/chatd:bob?secret=…",
@@ -353,6 +354,7 @@ SAMPLES: Final[dict[str, Any]] = {
     "missing": [],
     "got": 400_000,
     "extra": [],
+    "sends": True,
     "ref": "7f3a",
 }
 """What the fields of a refusal may hold."""

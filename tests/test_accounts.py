@@ -270,13 +270,13 @@ class BackOffTests(Base):
     def test_doubled(self) -> None:
         """Each further miss doubles the wait, up to the most; so long after the last it is forgotten."""
         for left in (2, 1):
-            self.assertEqual(self.wrong()["with"], {"left": left})
+            self.assertEqual(self.wrong()["with"], {"left": left, "own": False})
         for wait in (40, 80, 160, 320, 640, 900, 900):
             error = self.wrong()
             self.assertEqual((error["code"], error["with"]), ("THROTTLED", {"wait": wait}))
             self.server.advance(wait)
         self.server.advance(900)
-        self.assertEqual(self.wrong()["with"], {"left": 2})
+        self.assertEqual(self.wrong()["with"], {"left": 2, "own": False})
 
     def test_by_address(self) -> None:
         """An address may be wrong ten times as often, with whatever names; then its wait doubles, too."""

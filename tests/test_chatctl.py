@@ -102,7 +102,10 @@ class AloneTests(SynchronousTestCase):
         self.say("user", "add", "alice")
         for words, said in (
             (("user", "add", "a1ice"), '"a1ice" is taken. Free: '),
-            (("user", "add", "root"), '"root" cannot be a user name.'),
+            (
+                ("user", "add", "x!"),
+                'chatctl: "x!" cannot be a user name.\nUse 2 to 32 of a-z 0-9 . _ - (a few names are reserved).',
+            ),
             (("user", "disable", "bob"), "No such person: bob."),
             (("user", "delete", "b b", "-y"), "No such person: b b."),
             (("invite", "--revoke", "7"), "There is no invitation 7."),

@@ -37,6 +37,7 @@ TYPED: dict[str, list[tuple[str, dict[str, Any], str | None]]] = {
     "create": [
         ("/create", {}, None),
         ("/create #friends bob carol", {"room": "#friends", "people": ["bob", "carol"]}, None),
+        ("/create #x bob,carol, dave", {"room": "#x", "people": ["bob", "carol", "dave"]}, None),
         ("/create --sealed #x", {"sealed": True, "room": "#x"}, None),
         ("/create #x bob --open carol", {"open": True, "room": "#x", "people": ["bob", "carol"]}, None),
     ],

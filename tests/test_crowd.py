@@ -91,6 +91,17 @@ class GateTests(SynchronousTestCase):
         gate.leave()
         self.assertEqual((left, len(gate)), (10_000, 0))
 
+    def test_who_fails(self) -> None:
+        """What fails as it enters is told in the operator's log and takes no place: the next one is let in."""
+        gate, done = Gate(lambda: 1), list[int]()
+        gate.enter(lambda: done.append(1 // 0))
+        gate.enter(lambda: done.append(1))
+        self.assertEqual((done, len(self.flushLoggedErrors(ZeroDivisionError))), ([1], 1))
+        gate.enter(lambda: done.append(1 // 0))
+        gate.enter(lambda: done.append(2))
+        gate.leave()
+        self.assertEqual((done, len(self.flushLoggedErrors(ZeroDivisionError))), ([1, 2], 1))
+
     def test_how_many(self) -> None:
         """One where commits are quick, more where they are slow, never more than the limit."""
         limits = settings(logins_at_once=5).limits

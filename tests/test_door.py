@@ -109,6 +109,18 @@ class DoorTests(Base):
         carol = self.at_the_door("r", "carol", PASSWORD, PASSWORD)
         self.talk(carol, ("ops", ["Asked the admins of #ops (bob). You will be told."]))
 
+    def test_no_group_at_the_door_after_all(self) -> None:
+        """Who gives up behind a group that cannot be, by an empty line or a third one, is told how to talk, too."""
+        bad = ['"#a b" cannot be the name of a group.', "Use # and 1 to 32 of a-z 0-9 . _ -"]
+        bob = self.at_the_door("r", "bob", PASSWORD, PASSWORD)
+        self.talk(bob, ("#a b", [*bad, "Group: "]), ("", [HINT]))
+        carol = self.at_the_door("r", "carol", PASSWORD, PASSWORD)
+        self.talk(carol, ("#a b", [*bad, "Group: "]), ("#a b", [*bad, "Group: "]), ("#a b", [*bad, HINT]))
+        self.talk(carol, ("/dm", ["To whom? "]), ("", []))
+        dave = self.at_the_door("r", "dave", PASSWORD, PASSWORD)
+        self.talk(dave, ("#ops", ["#ops did not exist: created. You are admin.", "Now in #ops (admin)."]))
+        self.talk(dave, ("/dm", ["To whom? "]), ("", []))
+
     def test_logging_in(self) -> None:
         """l asks for name and password, and for a group only where the account is in none."""
         self.person("alice", "/create #ops").hang_up()
@@ -202,6 +214,20 @@ class DoorTests(Base):
             ("Bo7", ["", "Password needs: 8+ characters.", PASSWORD_PROMPT]),
             (PASSWORD, ["", "Again: "]),
             (PASSWORD, ["", "Welcome, bobby7bob.", "People: (none)", "Groups: (none)", "Group: "]),
+        )
+
+    def test_misses_are_of_one_question(self) -> None:
+        """Names that cannot be take no try from the password: it is asked for, hidden, three times all the same."""
+        client = self.at_the_door("r")
+        weak = ["", "Password needs: a capital letter.", PASSWORD_PROMPT]
+        self.talk(
+            client,
+            ("a", ['"a" cannot be a user name.', RESERVED, "Username: "]),
+            ("b", ['"b" cannot be a user name.', RESERVED, "Username: "]),
+            ("bob", [PASSWORD_PROMPT]),
+            ("correct7horse", weak),
+            ("correct7horse", weak),
+            ("correct7horse", [*weak[:-1], DOOR]),
         )
 
     def test_again_differs(self) -> None:

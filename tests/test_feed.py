@@ -613,6 +613,23 @@ class LogTests(Base):
             self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
             self.assertEqual(self.heard(carol), ["x", "y"] if client is bob else [])
 
+    def test_one_who_cannot_be_shown_it(self) -> None:
+        """Whom something cannot be shown is let go and misses nothing; all others hear it, and who is in is right."""
+        alice, carol, eve = self.group("alice", "carol", "eve")
+        bob = self.server.person("bob")
+        alice.call(do="add", room="#ops", user="bob")
+        for client in (alice, carol, eve):
+            client.events()
+        broken = self.patch(Plain, "events", lambda *_: 1 // 0)
+        alice.call(do="kick", room="#ops", user="carol")
+        self.assertTrue(bob.closed)
+        self.assertEqual([client.events()[0]["ev"] for client in (carol, eve)], ["removed"] * 2)
+        self.say(alice, "y")
+        self.assertEqual((self.heard(carol), self.heard(eve)), ([], ["y"]))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        broken.restore()
+        self.assertRegex("\n".join(self.server.back("bob").lines()), r"\nalice removed carol .*\n\d\d:\d\d <alice> y")
+
     def test_who_breaks_where_it_waited(self) -> None:
         """Who cannot be shown what was missed, where that is in the ring, is let go, to come back."""
         alice, bob, _ = self.group("alice", "bob", "carol")

@@ -535,9 +535,7 @@ class LeaveTests(OpsBase):
     def test_not_in(self) -> None:
         """Where I am not I cannot leave."""
         self.unchanged(self.dave, "/leave #ops", *NOT_IN)
-        self.unchanged(
-            self.dave, "/leave", "No room is open. Nothing was sent.", "/join #group or /dm person opens one."
-        )
+        self.unchanged(self.dave, "/leave", "No room is open.", "/join #group or /dm person opens one.")
 
     def test_close_the_view(self) -> None:
         """/close leaves the view and never the group (row 13)."""

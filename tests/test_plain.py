@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from chatd.command import ALIASES
+from chatd.command import ALIASES, TABLE
 from chatd.model import Door
 from tests.memory import PASSWORD
 from tests.people import Base
@@ -79,6 +79,21 @@ class RoomTests(Base):
         )
         self.assertEqual(bob.lines(), [])
 
+    def test_commands_for_programs(self) -> None:
+        """Who types one is told that there is none, and the nearest one that people use; `/who` is `/online`."""
+        alice = self.person("alice")
+        for verb, entry in TABLE.items():
+            if not entry.topic and verb not in ("who", "cert", "oper"):
+                self.assertRegex(alice.type(f"/{verb}")[0], rf"^Unknown command /{verb}\. .*Not sent\.$")
+        self.talk(
+            alice,
+            ("/quota", ["Unknown command /quota. Did you mean /quit? Not sent."]),
+            ("/monitor bob", ["Unknown command /monitor. Not sent.", "/help lists the commands."]),
+            ("/create #ops", ["#ops created. You are admin.", "Now in #ops (admin)."]),
+            ("/who", ["#ops 1 of 1 online: alice"]),
+            ("/WHO #ops", ["#ops 1 of 1 online: alice"]),
+        )
+
     def test_ask_and_approve(self) -> None:
         """A join of a group with an admin is a request; its admins hear it at once, or at their next login, and both
         sides hear the answer.
@@ -137,6 +152,34 @@ class RoomTests(Base):
         )
         self.assertEqual(
             bob.lines(), ["alice added you to #friends.", "Now in #friends.", "alice added carol to #friends."]
+        )
+
+    def test_commas_between_people(self) -> None:
+        """Commas stand between people as spaces do, on the line and in an answer."""
+        alice, _, _ = self.person("alice"), self.person("bob"), self.person("carol")
+        added = ["alice added bob to #ops.", "alice added carol to #ops."]
+        self.talk(
+            alice,
+            (
+                "/create #ops bob,carol",
+                ["#ops created. You are admin. Added bob, carol.", "Now in #ops (admin).", *added],
+            ),
+            ("/create", ["Group: "]),
+            ("#dev", ["Whom to add? (-1 ends) "]),
+            ("bob, carol", ["Whom to add? (-1 ends) "]),
+        )
+        self.assertEqual(alice.type("-1")[0], "#dev created. You are admin. Added bob, carol.")
+
+    def test_names_that_are_none(self) -> None:
+        """What was typed is said again as far as a name can go."""
+        alice, long = self.person("alice"), "x" * 3_000
+        self.talk(
+            alice,
+            (f"@{long} hi", [f"No such person: {'x' * 32}…."]),
+            (
+                f"/create #ops {long}",
+                [f"#ops created. You are admin. No such person: {'x' * 32}….", "Now in #ops (admin)."],
+            ),
         )
 
     def test_added_keeps_the_current_room(self) -> None:

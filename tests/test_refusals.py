@@ -24,7 +24,9 @@ class RefusalTests(Base):
 
     LATER = frozenset({"SECRET_IN_LINE"})
     """What `chat` alone refuses (tests.client.test_conversation)."""
-    DIALECTS = frozenset({"BAD_LINE", "MID_REUSED", "QUOTA", "TICKET", "FILE_CUT", "CHECKSUM", "DISK_FULL"})
+    DIALECTS = frozenset(
+        {"BAD_LINE", "MID_REUSED", "NOT_YOURS", "QUOTA", "TICKET", "FILE_CUT", "CHECKSUM", "DISK_FULL"}
+    )
     ACCOUNTS = frozenset(
         {"CODE_NEEDED", "BAD_CODE", "FACTOR", "BY_INVITATION", "BAD_INVITATION", "BAD_CERTIFICATE", "GUESTS_ONLY"}
     )
@@ -85,7 +87,7 @@ class RefusalTests(Base):
 
     def test_BAD_LOGIN(self) -> None:
         """A wrong password to delete an account leaves it."""
-        self.refused(self.bob, "/delete-account wrong", "BAD_LOGIN", "Wrong name or password. 2 tries left.")
+        self.refused(self.bob, "/delete-account wrong", "BAD_LOGIN", "Wrong password. 2 tries left.")
         self.refused(self.at_the_door(), "/login bob wrong", "BAD_LOGIN", "Wrong name or password. 1 try left.", DOOR)
 
     def test_THROTTLED(self) -> None:
@@ -120,11 +122,12 @@ class RefusalTests(Base):
         self.refused(self.alice, "/members #zzz", "NO_GROUP", "No such group: #zzz.")
 
     def test_NO_ROOM(self) -> None:
-        """Text, and a room's command, while no room is current."""
-        words = ("No room is open. Nothing was sent.", "/join #group or /dm person opens one.")
-        self.refused(self.carol, "hi", "NO_ROOM", *words)
-        self.refused(self.carol, "/members", "NO_ROOM", *words)
-        self.refused(self.carol, "/close", "NO_ROOM", *words)
+        """Text, a file, and a room's command, while no room is current; of what sends it is said that nothing was."""
+        opens = "/join #group or /dm person opens one."
+        for typed in ("hi", "/say hi", "/send a.txt", "/image cat.png"):
+            self.refused(self.carol, typed, "NO_ROOM", "No room is open. Nothing was sent.", opens)
+        for typed in ("/members", "/close"):
+            self.refused(self.carol, typed, "NO_ROOM", "No room is open.", opens)
 
     def test_NOT_MEMBER(self) -> None:
         """Somebody else's group."""

@@ -431,20 +431,22 @@ class GroupCommitTests(Base):
         self.server.writer.release()
 
     def test_read_at_the_end(self) -> None:
-        """A read that waits when the file is closed is refused; the one that was begun is not."""
+        """A read that waits when the file is closed is refused, as is one behind it; the one that was begun is not."""
         server = Server(Path(self.mktemp()))
         server.readers.hold()
         server.writer.hold()
         server.db.write(lambda tx: None)
         server.advance(0)
         begun, waits = server.db.read_between(lambda tx: 7), server.db.read_between(lambda tx: 8)
+        again = server.db.read_between(lambda tx: 9).addErrback(lambda _: server.db.read_between(lambda tx: 10))
         server.peers.stop()
         closed = server.db.close()
         server.writer.release()
         server.readers.release()
         self.successResultOf(closed)
         self.assertEqual(self.successResultOf(begun), 7)
-        self.assertEqual(self.failureResultOf(waits, Refusal).value.code, "DRAINING")
+        for refused in (waits, again, server.db.read_between(lambda tx: 11)):
+            self.assertEqual(self.failureResultOf(refused, Refusal).value.code, "DRAINING")
 
     def test_a_delivery_that_breaks(self) -> None:
         """Where what a commit brought cannot be delivered, that is logged; the writer goes on, and nothing is lost."""

@@ -50,9 +50,10 @@ REFUSALS: dict[str, list[tuple[dict[str, Any], list[str]]]] = {
         ({"why": "many", "name": "10"}, ["You have 10 certificates already.", "/cert drop N"]),
     ],
     "BAD_LOGIN": [
-        ({"left": 2}, ["Wrong name or password. 2 tries left."]),
-        ({"left": 1}, ["Wrong name or password. 1 try left."]),
-        ({"left": 0}, ["Wrong name or password."]),
+        ({"left": 2, "own": False}, ["Wrong name or password. 2 tries left."]),
+        ({"left": 1, "own": False}, ["Wrong name or password. 1 try left."]),
+        ({"left": 0, "own": False}, ["Wrong name or password."]),
+        ({"left": 2, "own": True}, ["Wrong password. 2 tries left."]),
     ],
     "THROTTLED": [
         ({"wait": 40}, ["Too many tries. Wait 40 s."]),
@@ -85,13 +86,17 @@ REFUSALS: dict[str, list[tuple[dict[str, Any], list[str]]]] = {
     "NO_USER": [
         ({"name": "bbo", "near": "bob"}, ["No such person: bbo. Did you mean bob?"]),
         ({"name": "bbo", "near": ""}, ["No such person: bbo."]),
+        ({"name": "b" * 3_000, "near": ""}, [f"No such person: {'b' * 32}…."]),
     ],
     "NO_GROUP": [
         ({"room": "#x", "near": ""}, ["No such group: #x."]),
         ({"room": "#osp", "near": "#ops"}, ["No such group: #osp. Did you mean #ops?"]),
         ({"room": "@bob", "near": ""}, ["You have not talked with bob yet.", "/dm bob"]),
     ],
-    "NO_ROOM": [({}, ["No room is open. Nothing was sent.", "/join #group or /dm person opens one."])],
+    "NO_ROOM": [
+        ({"sends": True}, ["No room is open. Nothing was sent.", "/join #group or /dm person opens one."]),
+        ({"sends": False}, ["No room is open.", "/join #group or /dm person opens one."]),
+    ],
     "NOT_MEMBER": [({"room": "#ops"}, ["You are not in #ops. /join #ops"])],
     "NOT_THERE": [({"name": "bob", "room": "#ops"}, ["bob is not in #ops."])],
     "ALREADY": [({"name": "bob", "room": "#ops"}, ["bob is already in #ops."])],
@@ -148,6 +153,9 @@ REFUSALS: dict[str, list[tuple[dict[str, Any], list[str]]]] = {
         ({"name": "bob", "limit": 500}, ["bob is in 500 groups already."]),
     ],
     "NO_FILE": [({"file": 17}, ["No such file: 17."])],
+    "NOT_YOURS": [
+        ({"file": 17, "name": "bob"}, ["bob sent file 17. Only who sent a file can take it back."]),
+    ],
     "TICKET": [({}, ["That ticket is used up."])],
     "FILE_CUT": [
         ({"size": 2_100_000, "got": 400_000}, ["0.4 MB of 2.1 MB came. Send it again: it goes on there."]),

@@ -216,7 +216,7 @@ def login(tx: Tx, me: Me, slow: Checked, name: str, code: str | int = "", **comi
     is_throttled(tx, me, folded)
     known = tx.credentials(folded)
     if not slow.right or known is None or known.password != slow.against or known.disabled:
-        return miss(tx, me, folded)
+        return miss(tx, me, folded, "BAD_LOGIN", own=False)
     if tx.factor(known.account.id) is not None:
         if not code:
             return Ask("code", "login.code", {}, refusal=Refusal("CODE_NEEDED", uri=""))

@@ -79,8 +79,9 @@ def _prepare_password(
     is_throttled(tx, me, me.name)
     if not old:
         return Ask("old", "password.old", {}, secret=True)
+    check = check_own(tx, me, str(old))
     if not new:
-        return Ask("new", "password.new", {"policy": policy_of(me)}, secret=True)
+        return check  # nobody is to think of a new one for nothing
     if unmet := passwords.unmet(me.settings.policy, str(new), me.name):
         raise Refusal("BAD_PASSWORD", unmet=list(unmet), length=me.settings.policy.length)
     if "new" in call.asked:
@@ -88,7 +89,6 @@ def _prepare_password(
             return Ask("again", "password.again", {}, secret=True)
         if again != new:
             raise Refusal("BAD_PASSWORD", unmet=["again"], length=me.settings.policy.length)
-    check = check_own(tx, me, str(old))
     cost = me.settings.bcrypt_cost
 
     def run() -> Checked:
@@ -99,10 +99,12 @@ def _prepare_password(
 
 
 @command("/password [old] [new]", topic="You", prepare=_prepare_password, optional=("again",))
-def password(tx: Tx, me: Me, slow: Checked, **_: Any) -> Reply | Refusal:
+def password(tx: Tx, me: Me, slow: Checked, new: str | int = "", **_: Any) -> Reply | Ask | Refusal:
     """Change your password. Your other sessions are logged out."""
     if refusal := wrong(tx, me, slow):
         return refusal
+    if not new:
+        return Ask("new", "password.new", {"policy": policy_of(me)}, secret=True)
     assert slow.better is not None
     tx.set_password(me.account, slow.better)
     return Reply("password_changed", {"logged_out": _end_all(tx, me, but=me.login)})

@@ -114,8 +114,11 @@ def files(tx: ReadTx, me: Me, room: Room) -> Reply:
 def cancel(tx: Tx, me: Me, file: str | int) -> Reply:
     """Stop sending a file, or take back one that you sent: nobody can fetch it any more."""
     found = tx.file(_number(file, "/cancel <file>"))
-    if found is None or found.author != me.account:
+    if found is None:
         raise Refusal("NO_FILE", file=_shown(file))
+    if found.author != me.account:
+        theirs, _ = _find(tx, me, file)
+        raise Refusal("NOT_YOURS", file=theirs.id, name=theirs.author_name)
     tx.blank_file(found.id)
     drop(tx, found.id, "withdrawn")
     return Reply("cancelled", {"file": found.id, "name": found.name, "sent": bool(found.seq)})
@@ -336,7 +339,7 @@ def _begin(
     mid: tuple[str, int] | None = None,
 ) -> int:
     if room.kind is Kind.INBOX:
-        raise Refusal("NO_ROOM")
+        raise Refusal("NO_ROOM", sends=True)
     if room.name == f"@{DELETED}":
         raise Refusal("NO_USER", name=DELETED, near="")
     tx.drop_oldest_uploads(me.account, me.settings.limits.account_uploads - 1)

@@ -228,7 +228,7 @@ def close(tx: ReadTx, me: Me) -> Reply:
     """Leave the view of the current room, never the group: no room is current then."""
     room = tx.room(me.room, me.account) if me.room else None
     if room is None:
-        raise Refusal("NO_ROOM")
+        raise Refusal("NO_ROOM", sends=False)
     return Reply("closed_view", {"room": room.name, "room_id": room.id}, Turn(leave_room=True))
 
 

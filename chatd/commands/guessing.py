@@ -54,8 +54,8 @@ def is_throttled(tx: ReadTx, me: Me, name: str) -> None:
             raise Refusal("THROTTLED", wait=seconds(until - tx.now))
 
 
-def miss(tx: Tx, me: Me, name: str, code: str = "BAD_LOGIN") -> Refusal:
-    """Count one more, and say how many are left, or how long to wait."""
+def miss(tx: Tx, me: Me, name: str, code: str, **fields: object) -> Refusal:
+    """Count one more, and say how many are left, or how long to wait. `fields`: what else belongs to the refusal."""
     limits = me.settings.limits
     left, wait = limits.login_tries, 0
     for key, most in _keys(me, name):
@@ -65,7 +65,7 @@ def miss(tx: Tx, me: Me, name: str, code: str = "BAD_LOGIN") -> Refusal:
         left = max(0, min(left, most - count))
         if pause:
             wait = max(wait, seconds(until - tx.now))
-    return Refusal("THROTTLED", wait=wait) if wait else Refusal(code, left=left)
+    return Refusal("THROTTLED", wait=wait) if wait else Refusal(code, left=left, **fields)
 
 
 def _pause(limits: Limits, over: int) -> float:
@@ -99,7 +99,7 @@ def wrong(tx: Tx, me: Me, slow: Checked) -> Refusal | None:
     is_throttled(tx, me, me.name)
     known = tx.credentials(me.name)
     right = slow.right and known is not None and known.password == slow.against
-    return None if right else miss(tx, me, me.name)
+    return None if right else miss(tx, me, me.name, "BAD_LOGIN", own=True)
 
 
 def is_right(tx: Tx, account: int, code: str) -> bool:

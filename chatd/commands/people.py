@@ -29,7 +29,7 @@ def oper(tx: Tx, me: Me, name: str | int, password: str | int) -> Reply | Refusa
     if not all(me.settings.oper) or not secrets.compare_digest(
         f"{name}\0{password}".encode("utf-8", "replace"), wanted
     ):
-        return miss(tx, me, "oper")
+        return miss(tx, me, "oper", "BAD_LOGIN", own=False)
     return Reply("oper", {}, Turn(operator=True))
 
 

@@ -63,7 +63,7 @@ def say(
 ) -> Reply | Ask:
     """Say something to the room. A line that is no command does the same."""
     if room.kind is Kind.INBOX:
-        raise Refusal("NO_ROOM")
+        raise Refusal("NO_ROOM", sends=True)
     if room.name == NOBODY:
         raise Refusal("NO_USER", name=DELETED, near="")
     if room.sealed:

@@ -135,7 +135,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Problem as problem:
         return _complain(args, problem.status, problem.line)
     except Refusal as error:
-        text = refusal(error.code, error.fields)[0]
+        told = refusal(error.code, error.fields)
+        text = "\n".join(line for line in told if not line.startswith("/"))  # which is typed in a chat, not in a shell
         return _complain(args, BUSY if error.code in ("BUSY", "DRAINING") else REFUSED, text, error.code)
     except KeyboardInterrupt:
         return _complain(args, INTERRUPTED, lines.problem("interrupted", {}))

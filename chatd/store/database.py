@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.internet.interfaces import IReactorCore
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -146,6 +146,8 @@ class Database:
         self._gathered = 0
         self._gather_until = 0.0
         self._closing: Deferred[None] | None = None
+        self._closed = False
+        """Whether all is worked off: nothing is read between commits any more."""
         self.under_way: dict[int, Any] = {}
         """The origins of a commit from before its events can be read until its answers are given."""
         self.meter = Meter()
@@ -209,9 +211,9 @@ class Database:
     def _close(self) -> None:
         if self._impatient is not None:
             self._impatient.cancel()
-        for _, result in self._between:
-            result.errback(Failure(Refusal("DRAINING")))
-        self._between.clear()
+        self._closed = True
+        while self._between:
+            self._between.popleft()[1].errback(Failure(Refusal("DRAINING")))
         self._checkpointer.close()
         self._scanner.close()
         self._readers.close()
@@ -248,6 +250,8 @@ class Database:
         """As `read`, for who comes in or catches up: one such read at a time, and none is begun while a commit is under
         way. Each gives the interpreter lock up many times, and three threads that ask for it in turns keep all waiting.
         """
+        if self._closed:
+            return fail(Refusal("DRAINING"))
         result: Deferred[T] = Deferred()
         self._between.append((run, result))
         self._read_next()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from chatd.texts.words import Fields, Sentence, clock, listed, safe, said, size, span, times, wait
+from chatd.texts.words import Fields, Sentence, brief, clock, listed, safe, said, size, span, times, wait
 
 
 def refusal(code: str, fields: Fields) -> list[str]:
@@ -48,7 +48,7 @@ def _left(fields: Fields) -> str:
 
 
 def _bad_login(fields: Fields) -> str:
-    return f"Wrong name or password.{_left(fields)}"
+    return f"{'Wrong password' if fields['own'] else 'Wrong name or password'}.{_left(fields)}"
 
 
 def _bad_code(fields: Fields) -> str:
@@ -120,9 +120,11 @@ REFUSALS: Final[dict[str, Sentence]] = {
     "NOT_LOGGED_IN": "Log in first: /login or /register.",
     "GUESTS_ONLY": "You are {name}: only guests change their name.",
     "LOGGED_IN": "You are {name}. /logout first.",
-    "NO_USER": lambda fields: f"No such person: {fields['name']}.{_near(fields)}",
+    "NO_USER": lambda fields: f"No such person: {brief(fields['name'])}.{_near(fields)}",
     "NO_GROUP": _no_group,
-    "NO_ROOM": "No room is open. Nothing was sent.\n/join #group or /dm person opens one.",
+    "NO_ROOM": lambda fields: (
+        f"No room is open.{' Nothing was sent.' if fields['sends'] else ''}\n/join #group or /dm person opens one."
+    ),
     "NOT_MEMBER": "You are not in {room}. /join {room}",
     "NOT_THERE": "{name} is not in {room}.",
     "ALREADY": "{name} is already in {room}.",
@@ -154,6 +156,7 @@ REFUSALS: Final[dict[str, Sentence]] = {
     "LIMIT": "{room} is full.",
     "GROUPS_FULL": _groups_full,
     "NO_FILE": "No such file: {file}.",
+    "NOT_YOURS": "{name} sent file {file}. Only who sent a file can take it back.",
     "TICKET": "That ticket is used up.",
     "FILE_CUT": lambda fields: (
         f"{size(fields['got'])} of {size(fields['size'])} came. Send it again: it goes on there."

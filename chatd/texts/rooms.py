@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from chatd.texts.account import groups, now_in
-from chatd.texts.words import Fields, Sentence, because, clock, listed
+from chatd.texts.words import Fields, Sentence, because, brief, clock, listed
 
 
 def _created(fields: Fields) -> str:
     parts = [f"{fields['room']} created. You are admin."]
     parts += [f"Added {listed(fields['added'])}."] if fields["added"] else []
-    parts += [f"No such person: {listed(fields['unknown'])}."] if fields["unknown"] else []
+    parts += [f"No such person: {listed(map(brief, fields['unknown']))}."] if fields["unknown"] else []
     parts += [f"In too many groups: {listed(fields['full'])}."] if fields["full"] else []
     return f"{' '.join(parts)}\n{now_in(fields['room'], 'owner')}"
 

@@ -17,6 +17,8 @@ Sentence = str | Callable[[Fields], str]
 
 SEALED: Final = "(end-to-end encrypted: use chat)"
 BLANK: Final = "(removed)"
+LONGEST: Final = 32
+"""The characters a name may have."""
 CLOSED: Final = "a closed group"
 """What a group is called that has lost its name since."""
 UNSAFE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -69,6 +71,15 @@ def said(sentence: Sentence, fields: Fields) -> list[str]:
 
 def listed(names: Iterable[str]) -> str:
     return ", ".join(names)
+
+
+def brief(name: str) -> str:
+    """What was typed for a name, no longer than a name can be.
+
+    >>> brief("bob"), brief("b" * 3_000) == "b" * 32 + "…"
+    ('bob', True)
+    """
+    return name if len(name) <= LONGEST else f"{name[:LONGEST]}…"
 
 
 def because(why: str | None) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from chatd import texts
-from chatd.command import Settings, bind
+from chatd.command import Settings, bind, lookup, unknown
 from chatd.errors import Refusal
 from chatd.limits import Limits
 from chatd.model import Ask, Call, Event, Reply, Room
@@ -29,6 +29,11 @@ MARKED: Final = {
     "exit this chat-room": "close",
 }
 """What the `@#@…@#@` lines of an older system mean (FEATURES row 13)."""
+
+ALSO: Final = {"who": "online"}
+"""What people mean by names that are a program's calls."""
+UNLISTED: Final = frozenset({"cert", "oper"})
+"""Commands that are people's, too, though no page of help lists them."""
 
 _MARKED: Final = re.compile(r"@#@(.*?)@#@\s*(.*)", re.DOTALL)
 _TO: Final = re.compile(r"@([^\s@#]+)(?:\s+(.*))?", re.DOTALL)
@@ -88,7 +93,7 @@ class Plain:
             return Call("say", {"text": text[1:]})
         if text.startswith("/"):
             name, _, rest = text[1:].partition(" ")
-            return bind(name.lower(), rest)
+            return _typed(name.lower(), rest)
         if (match := _MARKED.fullmatch(text)) is not None:
             verb = MARKED.get(match[1].strip().lower())
             if verb is None:
@@ -132,6 +137,15 @@ class Plain:
     def events(self, events: Sequence[Event], room: Room, viewer: int, current: bool) -> list[bytes]:
         """Each event's lines."""
         return [lines(texts.event(event, room.name, viewer, current)) for event in events]
+
+
+def _typed(name: str, rest: str) -> Call:
+    """A command of those that people use: one for programs would ask riddles, or say nothing."""
+    name = ALSO.get(name, name)
+    entry = lookup(name)
+    if not entry.topic and entry.verb not in UNLISTED:
+        raise unknown(name)
+    return bind(name, rest)
 
 
 def decode(line: bytes) -> str:

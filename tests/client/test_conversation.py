@@ -110,6 +110,15 @@ class ConversationTests(SynchronousTestCase):
         self.assertEqual(bob.type("Other1password"), ["The two passwords differ."])
         self.assertTrue(bob.talk.prompt.startswith("Password ("))
 
+    def test_misses_are_of_one_question(self) -> None:
+        """Names that cannot be take no try from the password: it is asked for, hidden, three times all the same."""
+        bob = Person(self.server)
+        for line in ("r", "a", "b", "bob", "short", "short"):
+            bob.type(line)
+        self.assertTrue(bob.talk.secret)
+        bob.type("short")
+        self.assertIn("Press", bob.talk.prompt)
+
     def test_a_taken_name_is_asked_again(self) -> None:
         """The name only, and with names that are free."""
         self.registered("bob")
@@ -230,6 +239,14 @@ class ConversationTests(SynchronousTestCase):
         self.assertLessEqual(max(map(len, page)), 79)
         self.assertIn("/switch", " ".join(page))
         self.assertIn("/kick <user> [reason...]   (also /8)", bob.type("/help kick"))
+
+    def test_commas_between_people(self) -> None:
+        """Commas stand between people as spaces do, on the line and in an answer."""
+        alice, _, _ = map(self.registered, ("alice", "bob", "carol"))
+        self.assertIn("#x created. You are admin. Added bob, carol.", alice.type("/create --open #x bob,carol"))
+        for line in ("/create --open", "#y", "bob, carol"):
+            alice.type(line)
+        self.assertIn("#y created. You are admin. Added bob, carol.", alice.type("-1"))
 
     def test_files_are_the_clients(self) -> None:
         """/send and its kin are done here; what is missing is asked for, and an absolute path is an answer."""

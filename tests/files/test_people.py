@@ -161,7 +161,9 @@ class LinesTests(Base):
         self.assertRegex(one, r"^1 a.bin 0.3 MB alice \d{4}-\d\d-\d\d \d\d:\d\d$")
         self.assertEqual(two, "2 b.txt 0 bytes sent so far")
         self.assertEqual(self.dave.type("/cancel 2"), ["b.txt is not sent."])
-        self.assertEqual(self.dave.type("/cancel 1"), ["No such file: 1."])
+        mine = "alice sent file 1. Only who sent a file can take it back."
+        self.assertEqual(self.dave.type("/cancel 1"), [mine])
+        self.assertEqual(self.server.person("erin").type("/cancel 1"), ["No such file: 1."])
         self.alice.call(do="cancel", file=1)
         self.assertEqual(self.dave.lines(), ["alice took back file 1 in #ops."])
         self.assertEqual(self.dave.type("/files"), ["No files in #ops."])

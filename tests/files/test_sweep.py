@@ -63,7 +63,7 @@ class SweepTests(Base):
         once."""
         told = self.bring()["ok"]["seq"]
         self.bob.events()
-        self.assertEqual(self.bob.code(do="cancel", file=1), "NO_FILE")
+        self.assertEqual(self.bob.code(do="cancel", file=1), "NOT_YOURS")
         answer = {"file": 1, "name": "a.bin", "sent": True}
         self.assertEqual(self.alice.call(do="cancel", file=1, mid=MID)["ok"], answer)
         self.assertIn("ok", self.alice.call(do="cancel", file=1, mid=MID))

@@ -144,7 +144,9 @@ class GuestTests(IrcTestCase):
             client = server.connect(ABROAD)
             code = client.code(do="guest", name="dora", password=password)
             self.assertEqual(code, "ok" if password == "sesame" else "NOT_LOGGED_IN")
-        self.assertEqual(server.connect().type("/guest emil")[-2:], ["Log in first: /login or /register.", DOOR])
+        self.assertEqual(
+            server.connect().type("/guest emil")[-2:], ["Unknown command /guest. Did you mean /get? Not sent.", DOOR]
+        )
         for words in (*["Password incorrect"] * 3, "Too many tries. Wait 60 min."):
             client = Irc(server, address="198.51.100.9")
             found = client.say("PASS guess", "NICK emil", "USER e 0 * :e")
