@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from chatd import texts
 from chatd.model import Event
-from client import formatting
+from client import formatting, sentences
 from client.formatting import Fragments
 from client.outbox import Entry, Mark
 from client.view import MENTION, View
@@ -158,6 +158,11 @@ class Writer:
         """The line between two days."""
         dash = "--" if self.ascii_only else "──"
         return Line([[("class:day", f"{dash} {day_of(at)} {dash}")]], at)
+
+    def unopened(self, at: int, count: int) -> Line:
+        """So many messages in a row that this device cannot open; the last one is of this moment."""
+        clock = ("class:time", f"{texts.clock(at)} ")
+        return Line([[clock, ("class:event", sentences.UNOPENED.format(count=count))]], at)
 
     def notice(self, *rows: str, style: str = "class:notice") -> Line:
         """Something said by chat or by the server, line by line."""

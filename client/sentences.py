@@ -110,6 +110,7 @@ INSTEAD = {
     "again": "(not shown: this was said before)",
     "fork": "(not shown: the server tells two stories)",
 }
+UNOPENED = "({count:,} messages cannot be opened on this device)"
 NOT_SHOWN = "(not shown: this is not what {name} sent)"
 WARNED = {
     "undecryptable": "Something from {name} could not be opened. It is asked for again.",

@@ -194,6 +194,18 @@ class DeviceTests(Base):
             self.told(laptop, "/device revoke 1"),
         )
 
+    def test_what_it_cannot_open(self) -> None:
+        """What was said before it came is one line on a new device, so that its code stays in sight; a single message
+        stands as it is.
+        """
+        self.bob.type("old")
+        laptop = self.another("alice", "laptop")
+        self.assertEqual(laptop.said(), ["[bob] (cannot be opened on this device)"])
+        for number in range(11):
+            self.bob.type(f"old {number}")
+        tablet = self.another("alice", "tablet")
+        self.assertEqual(tablet.said(), ["(12 messages cannot be opened on this device)"])
+
     def test_code_stays(self) -> None:
         """A device asks with one code, however often it is started before it is added."""
         laptop = self.another("alice", "laptop")
