@@ -225,6 +225,7 @@ NO_KEY = "File {file} is encrypted, and this device was never told how to open i
 CHANGED = "it was written to meanwhile"
 NO_PICTURE = "{name} is no picture: {why}"
 SEALING = "encrypting"
+WAITS = "waits for the server"
 TORN = "it is not what was sent; somebody has changed it"
 
 

@@ -182,6 +182,16 @@ class SealedTests(OpenTests):
             other.type(typed)
         self.assertNotIn("trip.png", "\n".join(other.seen))
 
+    def test_while_offline(self) -> None:
+        """Before the server is there nothing is encrypted: it is said that the file waits, and for what."""
+        path = self.root / "note.txt"
+        path.write_bytes(BODY)
+        self.bob.pull()
+        self.bob.type(f"/send {path}")
+        self.assertEqual(self.bob.chat.progress(80), ["note.txt 12 bytes  waits for the server    (keep typing)"])
+        self.bob.type("/cancel")
+        self.assertEqual(self.bob.chat.progress(80), [])
+
     def test_one_number_for_two(self) -> None:
         """Of two files to which the server gives one number neither is fetched by it, nor one by another's number."""
         number, other = self.file(), self.file("other.png")
