@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from itertools import takewhile
 from typing import Any, Final
 
 from chatd.errors import Refusal
@@ -84,7 +85,7 @@ class Commands:
         """The table as it was sent."""
         ours = {local["do"]: local for local in LOCAL}
         theirs = {row["do"]: row for row in server or BEFORE}
-        kept = [row for row in theirs.values() if row["do"] not in ours]
+        kept = [_as_typed(row) for row in theirs.values() if row["do"] not in ours]
         own = [{**local, "aliases": theirs.get(name, local)["aliases"]} for name, local in ours.items()]
         self.rows: list[Mapping[str, Any]] = [*kept, *own]
         self._by_name: dict[str, Mapping[str, Any]] = {}
@@ -119,6 +120,13 @@ class Commands:
     def names(self) -> Iterable[tuple[str, str]]:
         """What Tab offers: (name, help)."""
         return sorted((f"/{row['do']}", row["help"]) for row in self.rows if row["topic"])
+
+
+def _as_typed(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A row of the server's, whose usage ends before the first secret: what comes from there on is asked for."""
+    words = row["usage"].split()
+    shown = takewhile(lambda word: word.strip("[]<>") not in SECRET, words)
+    return {**row, "usage": " ".join(shown)}
 
 
 def about_room(row: Mapping[str, Any]) -> bool:
