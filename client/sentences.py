@@ -30,6 +30,7 @@ NO_SUCH_ROOM = "You are not in {name}. /join {name}"
 NO_UNREAD = "Nothing unread."
 NOT_EXPORTED = "Not exported to {path}: {why}"
 EXPORT_CUT = "the connection was cut. Nothing is left behind; /export again."
+NOT_WAITING = "The input has ended, and {where} was never reached: not waiting for it."
 NOT_A_TERMINAL = "This is no terminal: going on line by line, as with --plain."
 
 OLDER = "(/history once more shows what is older)"
