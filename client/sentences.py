@@ -87,6 +87,7 @@ SOMEBODY_ELSE = "Warning: the server shows somebody else as {name} than before. 
 KEYS = "{name}: {state}. Devices:"
 NOT_SETTLED = "The keys of this device are being made known."
 NO_KEYS = "{name} has no keys here. /dm --open {name} talks in clear: the server can read it."
+IN_CLEAR = "{name} has no keys here: this goes in clear, the server can read it."
 NO_KEYS_HERE = "{name} has no keys here and cannot be in a sealed group."
 OTHER_KEY = "{name} asks with a key that is not the one known here: not let in. Compare: /safety {name}"
 KEY_CHANGED = "{name}'s key changed; nothing is sent until /accept {name} or /verify {name}."
