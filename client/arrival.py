@@ -140,6 +140,5 @@ class Arrival:
         """Lines from before this device was there."""
         found.sort(key=lambda fields: fields["seq"])
         self.chat.store.add([Held(fields["seq"], fields["room_id"], 0, fields) for fields in found])
-        for fields in found:
-            self.chat.hearing.show(fields, 0)
+        self.chat.transcript.past(found)
         self.chat.face.refresh()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from itertools import takewhile
 from typing import Any, Final
 
 from chatd.errors import Refusal
@@ -50,15 +51,15 @@ LOCAL: Final = [
            "/export ops.html", ("path", "rest", False), needs="heard"),
     _local("/safety [user]", "Keys", "The number that you and somebody compare, to know that nobody is in between.",
            "/safety bob", ("user", "word", False), needs="login"),
-    _local("/verify <user> [digits...]", "Keys", "You have compared the safety number with somebody: it is this one.",
-           "/verify bob", ("user", "word", True), ("digits", "rest", False), needs="login"),
+    _local("/verify [user] [digits...]", "Keys", "You have compared the safety number with somebody: it is this one.",
+           "/verify bob", ("user", "word", False), ("digits", "rest", False), needs="login"),
     _local("/accept <user>", "Keys", "Take somebody's changed key, without comparing numbers.", "/accept bob",
            ("user", "word", True), needs="login"),
     _local("/keys [user]", "Keys", "How far somebody's keys are believed, and their devices.", "/keys bob",
            ("user", "word", False), needs="login"),
     _local("/devices", "Keys", "Your devices, by number, and those that ask to be added.", "/devices", needs="login"),
-    _local("/device <what> [which...]", "Keys", "Add a device by the code that it shows, or revoke one by its number.",
-           "/device add ABCD-EFGH-IJKL-MNOP", ("what", "word", True), ("which", "rest", False), needs="login"),
+    _local("/device [what] [which...]", "Keys", "Add a device by the code that it shows, or revoke one by its number.",
+           "/device add ABCD-EFGH-IJKL-MNOP", ("what", "word", False), ("which", "rest", False), needs="login"),
     _local("/recover [how]", "Keys", "Get your keys back by the recovery code, or (new) make new ones.", "/recover",
            ("how", "word", False), needs="login"),
     _local("/cancel [file]", "Files", "Stop a transfer, or take back a file of yours.", "/cancel 17",
@@ -84,7 +85,7 @@ class Commands:
         """The table as it was sent."""
         ours = {local["do"]: local for local in LOCAL}
         theirs = {row["do"]: row for row in server or BEFORE}
-        kept = [row for row in theirs.values() if row["do"] not in ours]
+        kept = [_as_typed(row) for row in theirs.values() if row["do"] not in ours]
         own = [{**local, "aliases": theirs.get(name, local)["aliases"]} for name, local in ours.items()]
         self.rows: list[Mapping[str, Any]] = [*kept, *own]
         self._by_name: dict[str, Mapping[str, Any]] = {}
@@ -119,6 +120,13 @@ class Commands:
     def names(self) -> Iterable[tuple[str, str]]:
         """What Tab offers: (name, help)."""
         return sorted((f"/{row['do']}", row["help"]) for row in self.rows if row["topic"])
+
+
+def _as_typed(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A row of the server's, whose usage ends before the first secret: what comes from there on is asked for."""
+    words = row["usage"].split()
+    shown = takewhile(lambda word: word.strip("[]<>") not in SECRET, words)
+    return {**row, "usage": " ".join(shown)}
 
 
 def about_room(row: Mapping[str, Any]) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from chatd import texts
 from chatd.model import Event
-from client import formatting
+from client import formatting, sentences
 from client.formatting import Fragments
 from client.outbox import Entry, Mark
 from client.view import MENTION, View
@@ -60,7 +60,8 @@ class Writer:
         about = (event.data or {}).get("room") if event.kind == "asked" else event.room
         current = bool(self.view.current) and about == self.view.current
         if event.kind != "say":
-            rows = texts.event(event, formatting.clean(name), self.view.account, current)
+            told = event._replace(text=None) if event.kind == "file" else event  # a caption is shown as talk is
+            rows = texts.event(told, formatting.clean(name), self.view.account, current)
             if not rows:
                 return None
             if event.kind == "file":
@@ -83,8 +84,16 @@ class Writer:
             row: Fragments = [("class:event", own)]
         else:
             head, sign = self._head(event.at, event.by_name, name, mine=mine, current=current, clear=self._clear(event))
-            row = [*head, ("class:event", f"{sign} {formatting.clean(texts.offered(event, '/get'))}")]
+            offered = texts.offered(event._replace(text=None), "/get")
+            row = [*head, ("class:event", f"{sign} {formatting.clean(offered)}")]
+        row += self._caption(event.data, event.text)
         return Line(_ringing([row], name, weight), event.at, event.room, event.seq, weight=weight)
+
+    def _caption(self, data: Mapping[str, Any] | None, text: str | None) -> Fragments:
+        """What stands behind a file that was not blanked, with its markup."""
+        if data is None or not text:
+            return []
+        return [("class:event", ": "), *formatting.inline(formatting.clean(text), ascii_only=self.ascii_only)]
 
     def _clear(self, event: Event) -> bool:
         """Whether this was said in a room that is not sealed."""
@@ -98,8 +107,8 @@ class Writer:
             by, text = formatting.clean(line["by"]), line["text"]
             head = [("class:time", f"{texts.stamp(line['at'])} "), (formatting.colour(by), by)]
             if line.get("ev") == "file":
-                about = formatting.clean(texts.about(line.get("data"), text, "/get"))
-                rows.append([*head, ("class:event", f": {about}")])
+                about = formatting.clean(texts.about(line.get("data"), None, "/get"))
+                rows.append([*head, ("class:event", f": {about}"), *self._caption(line.get("data"), text)])
             else:
                 if text is None:
                     text = texts.BLANK if line["sealed"] is None else texts.SEALED
@@ -158,6 +167,11 @@ class Writer:
         """The line between two days."""
         dash = "--" if self.ascii_only else "──"
         return Line([[("class:day", f"{dash} {day_of(at)} {dash}")]], at)
+
+    def unopened(self, at: int, count: int) -> Line:
+        """So many messages in a row that this device cannot open; the last one is of this moment."""
+        clock = ("class:time", f"{texts.clock(at)} ")
+        return Line([[clock, ("class:event", sentences.UNOPENED.format(count=count))]], at)
 
     def notice(self, *rows: str, style: str = "class:notice") -> Line:
         """Something said by chat or by the server, line by line."""

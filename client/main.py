@@ -10,6 +10,7 @@ import os
 import sqlite3
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
@@ -97,7 +98,8 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     common.add_argument("--tls", action="store_true", default=None, help="TLS to this machine, too")
     common.add_argument("--ca", metavar="FILE", default=None, help="PEM: who signs the server's certificate")
     common.add_argument("--pin", metavar="SHA256", default=None, help="the server's certificate, from now on")
-    mode = next((word for word in common.parse_known_args(words)[1] if word in MODES), None)
+    others = [word for word in common.parse_known_args(words)[1] if not word.startswith("-")]
+    mode = next((word for word in others if word in MODES), None)
     if mode is None:
         parser = argparse.ArgumentParser(
             prog="chat", parents=[common], description="The terminal client of chatd. Modes: " + ", ".join(MODES) + "."
@@ -110,6 +112,8 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
         parser.add_argument("--moved", action="store_true", help="the server of this profile is found at HOST now")
         parser.add_argument("--passphrase", action="store_true", help="protect this profile by a passphrase")
         parser.set_defaults(mode=None, typing=None)
+        if len(others) > 1 and not others[1].isdecimal() and (near := get_close_matches(others[0], MODES, 1)):
+            parser.error(f"there is no {others[0]}. Did you mean {near[0]}?")
         return parser
     parser = argparse.ArgumentParser(prog=f"chat {mode}", parents=[common], description=MODES[mode])
     add = parser.add_argument

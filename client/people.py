@@ -23,6 +23,8 @@ COMMANDS: Final = frozenset({"safety", "verify", "accept", "keys", "devices", "d
 """What this file does of the client's own commands."""
 LINKING: Final = "linking", "entry"
 """Where a new device keeps the entry that it asks to be listed with."""
+DIGITS: Final = 60
+"""Of a safety number."""
 ROUNDS: Final = 3
 """How often a manifest is signed anew where another device was faster."""
 
@@ -125,16 +127,17 @@ class People:
 
     async def _verify(self, fields: Mapping[str, Any]) -> None:
         """The person has compared the number."""
+        fields = named(fields)
         who = await self._who("verify", fields)
         if who is None:
             return
         name, person = who
-        typed = "".join(str(fields.get("digits", "")).split())
+        typed = fields["digits"]
         if not typed:
             self._ask_person("verify", {"user": name}, "digits", sentences.DIGITS.format(name=name))
             return
         keys, account = self._keys, person.manifest.account
-        if not typed.isdecimal() or len(typed) != 60:
+        if not typed.isdecimal() or len(typed) != DIGITS:
             self._bad(sentences.NO_DIGITS.format(count=sum(map(str.isdecimal, typed))))
             return
         with keys.book.atomic():
@@ -353,6 +356,22 @@ class People:
             _, code = keys.begin(self.chat.now(), me)
         self._say(sentences.RECOVERY.format(code=code))
         self.chat.sealed.resettle()
+
+
+def named(fields: Mapping[str, Any]) -> dict[str, str]:
+    """Whose number it is, and the number: where no name stands before it, the first digits are none. A name can be of
+    digits, too.
+
+    >>> named({"user": "12345", "digits": "67890 12345"})
+    {'user': '', 'digits': '123456789012345'}
+    >>> named({"user": "12345", "digits": "67890" * 12})["user"]
+    '12345'
+    """
+    user, digits = str(fields.get("user", "")), "".join(str(fields.get("digits", "")).split())
+    number = user + digits
+    if number.isdecimal() and len(digits) != DIGITS and (digits or len(user) == DIGITS):
+        return {"user": "", "digits": number}
+    return {"user": user, "digits": digits}
 
 
 def listed(device: Any) -> str:

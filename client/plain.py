@@ -18,15 +18,15 @@ from twisted.internet.stdio import StandardIO
 from twisted.python.failure import Failure
 
 from chatd import texts
-from client import formatting
+from client import formatting, sentences
 from client.chat import Chat
 from client.face import Face, halt
 from client.files.progress import KEEP_TYPING
 from client.lines import Line
 from client.view import Place
 
-STORED, QUEUED = 0, 3
-"""How the program ends: nothing unsent, or something."""
+STORED, QUEUED, UNREACHABLE = 0, 3, 7
+"""How the program ends: nothing unsent, or something; or the server was never there."""
 REPORT = 10.0
 """Seconds between two words on how far a file is."""
 WAIT = 10.0
@@ -46,6 +46,8 @@ class Plain(Face):
         self._lines: deque[str] = deque()
         self._eof = False
         self._tried = False
+        self._failed = self._reached = False
+        """Whether there was no connection, and whether there ever was one."""
         self._asked: object = None
         self._midline = False
         self._printed: set[str] = set()
@@ -90,7 +92,7 @@ class Plain(Face):
             and not self._lines
             and not chat.busy
             and not (chat.transferring and chat.talk.online)
-            and (chat.talk.online or self._tried)
+            and (chat.talk.online or self._tried or self._failed)
         ):
             if not chat.unsent and not chat.sealed.settling:
                 self._end()
@@ -98,7 +100,9 @@ class Plain(Face):
                 self._ending = self.reactor.callLater(WAIT, self._end)
 
     def _end(self) -> None:
-        self.code = QUEUED if self.chat.unsent else STORED
+        self.code = QUEUED if self.chat.unsent else STORED if self._reached else UNREACHABLE
+        if self.code == UNREACHABLE:
+            print(sentences.NOT_WAITING.format(where=self.chat.where), file=sys.stderr)
         self.chat.stop()
 
     # -- out ----------------------------------------------------------------------------------------------------------
@@ -122,7 +126,7 @@ class Plain(Face):
     def refresh(self) -> None:
         chat = self.chat
         if chat.talk.online:
-            self._tried = True
+            self._tried = self._reached = True
         if chat.down_since is not None:
             for line in chat.transcript.tail.queued:
                 if line.mid is not None and line.mid not in self._printed:
@@ -164,6 +168,7 @@ class Plain(Face):
 
     def unreachable(self, why: str, wait: float) -> None:
         self._tried = self._tried or self.chat.talk.inside
+        self._failed = True
         self._asked = None
 
     def caught_up(self) -> None:

@@ -424,13 +424,22 @@ class Sealed:
 
     async def _message(self, entry: Entry, wire: dict[str, Any]) -> dict[str, Any]:
         """A line to one person: sealed whenever that person has keys."""
+        from client.keyring import folded
+
         kept = self.keys.book.get("sent", entry.mid)
         number = kept["room"] if kept else await self.conversation(str(entry.fields["user"]))
         if not number:
+            self._say_so(f"@{folded(str(entry.fields['user']))}")
             answer: dict[str, Any] = await self.chat.link.call(wire)
             return answer
         about = {name: value for name, value in entry.fields.items() if name != "user"}
         return await self.say(entry.mid, number, content_of(entry.text, about))
+
+    def _say_so(self, name: str) -> None:
+        """A line goes in clear into the open conversation of this name: say it once, where no prompt does."""
+        place = self.chat.view.place
+        if place is None or place.sealed or place.name != name:
+            self._tell_once(("clear", name), sentences.IN_CLEAR.format(name=name[1:]))
 
     async def conversation(self, user: str) -> int:
         """The sealed conversation with somebody, opened if need be; 0: they have no keys, and it goes on in the open.

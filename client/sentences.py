@@ -30,6 +30,7 @@ NO_SUCH_ROOM = "You are not in {name}. /join {name}"
 NO_UNREAD = "Nothing unread."
 NOT_EXPORTED = "Not exported to {path}: {why}"
 EXPORT_CUT = "the connection was cut. Nothing is left behind; /export again."
+NOT_WAITING = "The input has ended, and {where} was never reached: not waiting for it."
 NOT_A_TERMINAL = "This is no terminal: going on line by line, as with --plain."
 
 OLDER = "(/history once more shows what is older)"
@@ -86,6 +87,7 @@ SOMEBODY_ELSE = "Warning: the server shows somebody else as {name} than before. 
 KEYS = "{name}: {state}. Devices:"
 NOT_SETTLED = "The keys of this device are being made known."
 NO_KEYS = "{name} has no keys here. /dm --open {name} talks in clear: the server can read it."
+IN_CLEAR = "{name} has no keys here: this goes in clear, the server can read it."
 NO_KEYS_HERE = "{name} has no keys here and cannot be in a sealed group."
 OTHER_KEY = "{name} asks with a key that is not the one known here: not let in. Compare: /safety {name}"
 KEY_CHANGED = "{name}'s key changed; nothing is sent until /accept {name} or /verify {name}."
@@ -110,6 +112,7 @@ INSTEAD = {
     "again": "(not shown: this was said before)",
     "fork": "(not shown: the server tells two stories)",
 }
+UNOPENED = "({count:,} messages cannot be opened on this device)"
 NOT_SHOWN = "(not shown: this is not what {name} sent)"
 WARNED = {
     "undecryptable": "Something from {name} could not be opened. It is asked for again.",
@@ -222,8 +225,8 @@ ASK_AGAIN = "Answer first; then /get {file} again."
 GOES_ON = "Not through yet. The same command goes on with it, and so does chat when it is next started."
 NO_KEY = "File {file} is encrypted, and this device was never told how to open it."
 CHANGED = "it was written to meanwhile"
-NO_PICTURE = "{name} is no picture: {why}"
 SEALING = "encrypting"
+WAITS = "waits for the server"
 TORN = "it is not what was sent; somebody has changed it"
 
 

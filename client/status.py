@@ -19,7 +19,8 @@ def status(connection: str, view: View, around: Around, now: float, columns: int
     for number, room in enumerate(view.ordered(), 1):
         if room.unread:
             key = f"{number} " if number < 10 else ""
-            parts.append(f"{key}{clean(room.name)} {room.unread:,}{'!' if room.mentions else ''}")
+            name = clean(room.name) if room.kind == "group" or room.sealed else f"{clean(room.name)} [open]"
+            parts.append(f"{key}{name} {room.unread:,}{'!' if room.mentions else ''}")
     place = view.place
     typing = ""
     if place is not None:

@@ -270,9 +270,13 @@ class Terminal(Face):
         buffer.open_in_editor().add_done_callback(edited)
 
     def _say(self, text: str) -> None:
-        """A whole text; where it cannot go out it stands in the line again."""
+        """A whole text, which the up key brings again; where it cannot go out it stands in the line at once."""
+        buffer = self.session.default_buffer
+        if self.chat.talk.question is None and self.chat.talk.inside:
+            buffer.history.append_string(text)
+            buffer.reset()
         if not self.chat.typist.say(text):
-            self.session.default_buffer.document = Document(text)
+            buffer.document = Document(text)
 
     # -- the screen ---------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from itertools import groupby
 from typing import Any, Final
 
 from client.face import Face
@@ -61,9 +62,27 @@ class Transcript:
         """What of a room has not been shown yet: what is unread, or for the first time its last lines."""
         after = self._shown.get(place.id)
         count = max(FIRST_SCREEN, min(place.unread, REPLAY)) if after is None else REPLAY
-        for fields in self.store.last(place.id, count, before=self.view.cursor + 1, after=after or 0):
-            self.event(fields, 0)
+        self.past(self.store.last(place.id, count, before=self.view.cursor + 1, after=after or 0))
         place.look(self.view.cursor)
+
+    def past(self, events: Iterable[Mapping[str, Any]]) -> None:
+        """Show events of the past. Several in a row that this device cannot open are one line, which says how many."""
+        for unopened, run in groupby(events, lambda fields: fields.get("warn") == "waiting"):
+            found = [fields for fields in run if fields["seq"] > self._shown.get(fields["room_id"], 0)]
+            if not unopened or len(found) < 2:
+                for fields in found:
+                    self.event(fields, 0)
+                continue
+            for fields in found:
+                self.pass_over(fields)
+                self._was_shown(fields["room_id"], fields["seq"])
+            self.add(self.writer.unopened(as_event(found[-1]).at, len(found)))
+
+    def _was_shown(self, room: int, seq: int) -> None:
+        """An event is on the screen."""
+        self._shown[room] = max(seq, self._shown.get(room, 0))
+        if room == self.view.current and (place := self.view.place) is not None:
+            place.look(seq)
 
     def partly(self, mid: str) -> None:
         """A line of mine went to some devices only: that all have seen it will never be said of it."""
@@ -98,9 +117,7 @@ class Transcript:
             self.tail.take(event.mid)
         name = str(fields.get("room") or "") if place is None else place.name
         line = self.writer.event(event, name, weight)
-        self._shown[room] = max(event.seq, self._shown.get(room, 0))
-        if place is not None and not elsewhere:
-            place.look(event.seq)
+        self._was_shown(room, event.seq)
         if line is None:
             return False
         if not (live or caught) and line.mark is Mark.STORED:

@@ -79,6 +79,8 @@ class Typist:
 
     def say(self, text: str) -> bool:
         """A whole text, whatever it begins with; whether it goes out."""
+        if self.chat.talk.question is None and self.chat.talk.inside:
+            self.chat.store.remember(text)
         actions = self.chat.talk.said(text, self.chat.now())
         self.do(actions)
         self.chat.face.refresh()

@@ -391,7 +391,9 @@ class Files:
         several = len(self.under_way) > 1
         now = self.now()
         return [
-            progress.line(
+            progress.waiting(transfer.name, transfer.size, columns, transfer.file if several else 0)
+            if transfer.waits and not transfer.done
+            else progress.line(
                 transfer.shown, transfer.done, transfer.total, transfer.rate(now), columns,
                 transfer.file if several else 0, transfer.size,
             )

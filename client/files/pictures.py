@@ -55,7 +55,7 @@ class Pictures:
         except OSError as error:
             raise Failed(sentences.not_sent_file(clean(path.name), (error.strerror or "").lower())) from None
         except Undrawable as error:
-            raise Failed(sentences.NO_PICTURE.format(name=clean(path.name), why=error)) from None
+            raise Failed(sentences.not_sent_file(clean(path.name), str(error))) from None
         key = self._files.send(room, path, caption)
         if look.way is not Way.WORDS:
             self._drawn[self._files.told_by(key)] = made

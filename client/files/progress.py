@@ -11,7 +11,7 @@ from collections import deque
 from typing import Final
 
 from chatd import texts
-from client import formatting
+from client import formatting, sentences
 
 BAR: Final = 12
 WINDOW: Final = 5.0
@@ -68,6 +68,19 @@ def line(name: str, done: int, total: int, rate: float, columns: int, number: in
     bar = "=" * BAR if full == BAR else f"{'=' * full}>{' ' * (BAR - full - 1)}"
     time = left((total - done) / rate) if rate > 0 else "-:--"
     rest = f" {texts.size(total if size is None else size)}  [{bar}] {int(share * 100)} %  {texts.size(rate)}/s  {time}"
+    return _line(name, rest, columns, number)
+
+
+def waiting(name: str, size: int, columns: int, number: int = 0) -> str:
+    """The line of one of which nothing can move before the server hears us.
+
+    >>> waiting("trip.png", 2_100_000, 80)
+    'trip.png 2.1 MB  waits for the server    (keep typing)'
+    """
+    return _line(name, f" {texts.size(size)}  {sentences.WAITS}", columns, number)
+
+
+def _line(name: str, rest: str, columns: int, number: int) -> str:
     if number:
         rest += f"  /cancel {number}"
     if len(rest) + len(KEEP_TYPING) + min(formatting.width(name), LONGEST_NAME) < columns:

@@ -73,10 +73,12 @@ async def _sealed(
     if record["about"] is not None and not await files.in_thread(sealed.is_whole, spool, record["about"]):
         record |= {"about": None, "mid": new_mid(), "message": new_mid()}  # other bytes are another upload
     if record["about"] is None:
-        transfer.phase = sentences.SEALING
         record["spool"] = sorted({*record["spool"], spool.name})
         keep(record)
+        transfer.waits = True
         room = await files.crypto_room(record["room"])
+        transfer.waits = False
+        transfer.phase = sentences.SEALING
 
         def step(done: int) -> None:
             transfer.done = done

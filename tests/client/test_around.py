@@ -53,7 +53,14 @@ class StatusTests(SynchronousTestCase):
         """Rooms with unread lines stand there by their key, those that mean me marked."""
         self.view.places[OPS].count(5, LINE)
         self.view.places[DIRECT].count(6, MENTION)
-        self.assertEqual(self.line(), "online  1 #ops 1  2 @bob 1!")
+        self.assertEqual(self.line(), "online  1 #ops 1  2 @bob [open] 1!")
+
+    def test_sealed_and_open(self) -> None:
+        """Of two conversations with one person that which the server can read is marked; not where they are sealed."""
+        self.view.enter(9, "@bob", "direct", "member", True)
+        self.view.places[DIRECT].count(6, MENTION)
+        self.view.places[9].count(7, MENTION)
+        self.assertEqual(self.line(), "online  2 @bob [open] 1!  3 @bob 1!")
 
     def test_away(self) -> None:
         """Who of the room is away, and what they say; of many, some."""

@@ -248,6 +248,13 @@ class ConversationTests(SynchronousTestCase):
             alice.type(line)
         self.assertIn("#y created. You are admin. Added bob, carol.", alice.type("-1"))
 
+    def test_help_shows_no_secrets(self) -> None:
+        """What is never typed in a line stands in no usage: it is asked for."""
+        bob = self.registered("bob")
+        for name, usage in (("login", "/login [name]"), ("register", "/register [name]"), ("password", "/password")):
+            self.assertEqual(bob.type(f"/help {name}")[0], usage)
+            self.assertNotIn("[code]", " ".join(bob.type(f"/{name} a b c d e")))
+
     def test_files_are_the_clients(self) -> None:
         """/send and its kin are done here; what is missing is asked for, and an absolute path is an answer."""
         alice = self.registered("alice")

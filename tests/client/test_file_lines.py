@@ -23,6 +23,7 @@ class Base(ChatTestCase):
     """bob and alice in a group."""
 
     flags = ""
+    caption = "by the sea"
 
     def setUp(self) -> None:
         super().setUp()
@@ -44,7 +45,7 @@ class Base(ChatTestCase):
 
     def file(self, name: str = "trip.png") -> int:
         """Bob sends a file; its number."""
-        return self.sends(name=name, caption="by the sea")
+        return self.sends(name=name, caption=self.caption)
 
     def takes_back(self, number: int) -> None:
         """Bob takes it back."""
@@ -80,6 +81,17 @@ class OpenTests(Base):
         self.alice.type("/create --open #other")
         self.file("__init__.py")
         self.assertEqual(self.alice.said()[-1], "#ops bob: __init__.py 12 bytes (file 2: /get 2): by the sea")
+
+    def test_a_caption(self) -> None:
+        """A caption is shown as what is said: with its markup and emoji, to me, to others and in the past."""
+        self.caption = "*by* the :rocket:"
+        self.file()
+        shown = "by the \N{ROCKET}"
+        self.assertEqual(self.alice.said()[-1], f"bob: trip.png 12 bytes (file 1: /get 1): {shown}")
+        self.assertIn(f"trip.png 12 bytes sent to #ops (file 1): {shown}", self.bob.seen)
+        self.assertIn(shown, self.pages(self.alice)[-1])
+        self.alice.type("/history 1")
+        self.assertIn(shown, self.alice.seen[-1])
 
     def test_missed(self) -> None:
         """It is counted among what was missed."""
@@ -168,7 +180,7 @@ class SealedTests(OpenTests):
         about = {"key": text, "id": text, "sealed": len(sealed), "digest": digest}
         record = {
             "message": mid[:-1] + "0", "account": self.bob.chat.view.account, "room": self.bob.chat.view.current,
-            "about": about, "name": name, "type": "image/png", "mark": [len(BODY)], "caption": "by the sea",
+            "about": about, "name": name, "type": "image/png", "mark": [len(BODY)], "caption": self.caption,
         }  # fmt: skip
         self.bob.chat.sender.queue(message(record, number, self.bob.chat.now()))
         self.settle()
@@ -181,6 +193,16 @@ class SealedTests(OpenTests):
         for typed in ("l", "alice", PASSWORD):
             other.type(typed)
         self.assertNotIn("trip.png", "\n".join(other.seen))
+
+    def test_while_offline(self) -> None:
+        """Before the server is there nothing is encrypted: it is said that the file waits, and for what."""
+        path = self.root / "note.txt"
+        path.write_bytes(BODY)
+        self.bob.pull()
+        self.bob.type(f"/send {path}")
+        self.assertEqual(self.bob.chat.progress(80), ["note.txt 12 bytes  waits for the server    (keep typing)"])
+        self.bob.type("/cancel")
+        self.assertEqual(self.bob.chat.progress(80), [])
 
     def test_one_number_for_two(self) -> None:
         """Of two files to which the server gives one number neither is fetched by it, nor one by another's number."""

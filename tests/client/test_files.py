@@ -207,11 +207,12 @@ class NameTests(FilesTestCase):
         await self.with_open_room("bob", server.port)
         broken = self.folder / "broken.png"
         broken.write_bytes(b"\x89PNG\r\n\x1a\nnonsense")
+        (self.folder / "note.txt").write_text("milk")
         _, printed = await self.script(
             f"""
             cd '{self.folder.resolve()}'
-            printf '%s\\n' '/send nothing.txt' '/send /tmp' '/send /dev/zero' '/image broken.png x' '/image' '' \\
-                '/get 99' '/get' '/cancel' '/get 99 /nowhere' | chat --profile bob --plain
+            printf '%s\\n' '/send nothing.txt' '/send /tmp' '/send /dev/zero' '/image broken.png x' '/image note.txt' \\
+                '/image' '' '/get 99' '/get' '/cancel' '/get 99 /nowhere' | chat --profile bob --plain
             chat --profile bob send --wait 60 --file nothing.txt '#ops'; echo "code $?"
             chat --profile bob send --wait 60 --file broken.png '#nowhere'; echo "code $?"
             chat --profile bob get 99; echo "code $?"
@@ -227,7 +228,8 @@ class NameTests(FilesTestCase):
             "Not sent: nothing.txt: no such file or directory.",
             "Not sent: tmp: is a folder.",
             "Not sent: zero: no ordinary file.",
-            "broken.png is no picture: broken",
+            "Not sent: broken.png: broken.",
+            "Not sent: note.txt: no picture that can be drawn.",
             "Path to image: ",
             "No such file: 99.",
             "Usage: /get <file> [folder]",

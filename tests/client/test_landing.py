@@ -219,6 +219,8 @@ class ProgressTests(SynchronousTestCase):
         """However long the name and the file, it is one row."""
         shown = progress.line(formatting.clean(name), total // 3, total, rate, columns, number)
         self.assertLess(formatting.width(shown), max(columns, 84), shown)
+        shown = progress.waiting(formatting.clean(name), total, columns, number)
+        self.assertLessEqual(formatting.width(shown), columns, shown)
 
     def test_the_rate_is_of_the_last_seconds(self) -> None:
         """A pause brings it down, a new start up again."""

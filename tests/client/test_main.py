@@ -171,6 +171,8 @@ class MainTests(SynchronousTestCase):
             (("--config", "/nonexistent"), "No such file"),
             (("--theme", "nope"), "invalid choice: 'nope'"),
             (("send",), "required: to"),
+            (("sned", "#ops"), "Did you mean send?"),
+            (("--profile", "bob", "tial", "@bob", "--json"), "Did you mean tail?"),
         ):
             code, said = self.chat(*words)
             self.assertEqual((code, why in said), (2, True), said)

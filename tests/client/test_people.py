@@ -85,6 +85,18 @@ class SafetyTests(Base):
         self.assertEqual(self.told(self.bob, "/safety alice")[0], "Safety number of you and alice (not compared yet):")
         self.assertEqual(self.told(self.alice, "/keys bob")[0], "bob: verified. Devices:")
 
+    def test_verify_without_a_name(self) -> None:
+        """In a conversation of two a number alone is the other one's, in groups or not; elsewhere a name is wanted."""
+        number = self.number(self.alice, "bob")
+        groups = " ".join(number[at : at + 5] for at in range(0, 60, 5))
+        self.assertEqual(self.told(self.alice, f"/verify {groups}"), ["bob is verified."])
+        self.assertEqual(self.told(self.alice, "/verify 12345 678"), ["A safety number has 60 digits, these are 8."])
+        self.alice.type("/verify")
+        self.assertEqual(self.alice.chat.talk.prompt, "The 60 digits that bob sees: ")
+        self.assertEqual(self.told(self.alice, number), ["bob is verified."])
+        self.alice.type("/create #ops")
+        self.assertEqual(self.told(self.alice, f"/verify {number}"), ["Whose? For instance: /verify bob"])
+
     def test_nobody(self) -> None:
         """Who does not exist, has no keys, or is oneself has no number."""
         telnet = self.server.person("erin")
@@ -194,6 +206,18 @@ class DeviceTests(Base):
             self.told(laptop, "/device revoke 1"),
         )
 
+    def test_what_it_cannot_open(self) -> None:
+        """What was said before it came is one line on a new device, so that its code stays in sight; a single message
+        stands as it is.
+        """
+        self.bob.type("old")
+        laptop = self.another("alice", "laptop")
+        self.assertEqual(laptop.said(), ["[bob] (cannot be opened on this device)"])
+        for number in range(11):
+            self.bob.type(f"old {number}")
+        tablet = self.another("alice", "tablet")
+        self.assertEqual(tablet.said(), ["(12 messages cannot be opened on this device)"])
+
     def test_code_stays(self) -> None:
         """A device asks with one code, however often it is started before it is added."""
         laptop = self.another("alice", "laptop")
@@ -223,7 +247,7 @@ class DeviceTests(Base):
 
     def test_usage(self) -> None:
         """What is no way to use it says which there are."""
-        for line in ("/device add", "/device drop 1", "/device revoke first"):
+        for line in ("/device", "/device add", "/device drop 1", "/device revoke first"):
             usage = ["Usage: /device add CODE, or /device revoke NUMBER"]
             self.assertEqual(self.told(self.alice, line), usage, line)
 

@@ -64,6 +64,27 @@ class ScriptTests(ClientTestCase):
         _, printed = await self.script("printf '/history\\n' | chat --profile bot")
         self.assertEqual([line[20:] for line in printed if re.match(r"\d{4}-", line)], ["bot: later", "bot: now"])
 
+    async def test_nothing_typed_and_no_server(self) -> None:
+        """7 where the input has ended, nothing waits in it, and there is no server: logged in or not."""
+        server = await self.server()
+        await self.registered("bot", server.port)
+        await server.term()
+        for who in ("bot", "nobody"):
+            code, printed = await self.script(f"chat --profile {who} 127.0.0.1 {server.port} </dev/null")
+            why = f"The input has ended, and 127.0.0.1:{server.port} was never reached: not waiting for it."
+            self.assertEqual((code, printed[-1]), (7, why), printed)
+
+    async def test_typed_before_the_server(self) -> None:
+        """What was written into a pipe waits for the server, at the door, too."""
+        server = self.chatd()
+        program = self.chat("--plain", "127.0.0.1", str(server.port))
+        write(program, "c\n")
+        program._transport.closeStdin()
+        await program.prints("Cannot reach ")
+        await server.start()
+        await program.prints("Bye.")
+        self.assertEqual(await program.end(), 0)
+
     async def test_wait_and_tail(self) -> None:
         """`wait` ends with 0 when it came and 1 when not; `tail` follows, as json or as people read it."""
         server = await self.server()

@@ -9,6 +9,7 @@ from typing import Any
 
 from client import arrival
 from client.crypto import encoding
+from client.outbox import new_mid
 from tests.client.inmemory import Cable, ChatTestCase, Person
 from tests.memory import PASSWORD
 
@@ -66,6 +67,25 @@ class TalkingTests(Base):
         self.bob.type("/switch #ops")
         self.bob.type("/dm --sealed carol")
         self.assertEqual((self.bob.seen[-1], self.bob.chat.talk.prompt), (told, "#ops(admin) [e2e]> "))
+
+    def test_in_clear_from_another_room(self) -> None:
+        """Who has no keys and wrote first is answered in clear. Elsewhere that is said, once for each conversation;
+        where the prompt says it, it is not.
+        """
+        for name in ("carol", "dave"):
+            self.server.program(name).call(do="msg", user="bob", text="hi", mid=new_mid())
+        self.settle()
+        told = "{} has no keys here: this goes in clear, the server can read it."
+        for line in ("@carol one", "@carol two", "@alice sealed"):
+            self.bob.type(line)
+        self.assertEqual([row for row in self.bob.seen if "in clear" in row], [told.format("carol")])
+        self.assertIn("[me -> carol] [open] two  +", self.bob.said())
+        self.bob.type("/switch @dave")
+        self.bob.type("@dave hi")
+        self.assertNotIn(told.format("dave"), self.bob.seen)
+        self.bob.type("/switch #ops")
+        self.bob.type("@Dave hi")
+        self.assertIn(told.format("dave"), self.bob.seen)
 
     def test_search(self) -> None:
         """What was opened here is found here; the server could not."""

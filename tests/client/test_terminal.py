@@ -148,7 +148,7 @@ class TypingTests(ClientTestCase):
         await bob.shows("alice: row 0.", "(the beginning)")
 
     async def test_paste_guard(self) -> None:
-        """Several lines pasted are asked about, and are one text."""
+        """Several lines pasted are asked about, and are one text, which the up key brings again as others."""
         bob, alice = await self.everyday(80)
         await bob.paste("one\ntwo\nthree")
         await bob.shows("Paste 3 lines? [y]es [f]ile [n]o")
@@ -157,6 +157,12 @@ class TypingTests(ClientTestCase):
         await bob.paste("one\ntwo\nthree")
         await bob.shows("Paste 3 lines?")
         await bob.keys("y")
+        await alice.event("say", text="one\ntwo\nthree")
+        await bob.type("four")
+        await alice.event("say", text="four")
+        await bob.keys("Up", "Up")
+        await bob.until(lambda screen: re.search(r"\[open\]> one\n *two\n *three", screen), "the pasted block")
+        await bob.keys("Enter")
         await alice.event("say", text="one\ntwo\nthree")
 
     async def test_rooms_and_mentions(self) -> None:
