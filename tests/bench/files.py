@@ -93,13 +93,15 @@ def pour(raw: socket.socket, size: int, pace: float = 0.0) -> None:
             time.sleep(max(0.0, began + sent / pace - time.perf_counter()))
 
 
-def fetch(port: int, ticket: str, size: int) -> float:
-    """Fetch; the seconds."""
+def fetch(port: int, ticket: str, size: int, pace: float = 0.0) -> float:
+    """Fetch, so many bytes a second if that is told; the seconds."""
     raw, _ = opened(port, ticket)
     began = time.perf_counter()
-    left, buffer = size, bytearray(1 << 20)
+    left, buffer = size, bytearray(PIECE if pace else 1 << 20)
     while count := raw.recv_into(buffer):
         left -= count
+        if pace:
+            time.sleep(max(0.0, began + (size - left) / pace - time.perf_counter()))
     assert not left, left
     return time.perf_counter() - began
 
@@ -275,6 +277,13 @@ def crowd_in(port: int, tickets: list[str], size: int) -> tuple[float, float, fl
     return time.perf_counter() - began, min(half.values()) / share, max(half.values()) / share
 
 
+def drop_from_memory(where: Path) -> None:
+    """Whatever is read of files now is read from the disk."""
+    for path in where.glob("data/blobs/*/*"):
+        with path.open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 def rate(size: int, seconds: float) -> str:
     """Bytes a second."""
     return f"{size / seconds / 1e6:,.0f} MB/s"
@@ -353,6 +362,8 @@ def main() -> None:
                 feel("a file comes by a gigabit network", partial(bring, port, ticket_up(size), size, NETWORK))
                 feel("a file comes as fast as it can", partial(bring, port, ticket_up(size), size))
                 feel("a file goes from the disk", partial(fetch, port, ticket_down(files[-1]), size))
+                drop_from_memory(where)
+                feel("so, to a gigabit network", partial(fetch, port, ticket_down(files[-1]), size, NETWORK))
                 for _ in range(ROUNDS):
                     feel("a file goes from memory", partial(fetch, port, ticket_down(files[-1]), size))
             print(f"talk, {ROUNDS} rounds in turns:")
