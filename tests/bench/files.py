@@ -363,7 +363,7 @@ def main() -> None:
                 feel("a file comes as fast as it can", partial(bring, port, ticket_up(size), size))
                 feel("a file goes from the disk", partial(fetch, port, ticket_down(files[-1]), size))
                 drop_from_memory(where)
-                feel("so, to a gigabit network", partial(fetch, port, ticket_down(files[-1]), size, NETWORK))
+                feel("a file goes to a gigabit network", partial(fetch, port, ticket_down(files[-1]), size, NETWORK))
                 for _ in range(ROUNDS):
                     feel("a file goes from memory", partial(fetch, port, ticket_down(files[-1]), size))
             print(f"talk, {ROUNDS} rounds in turns:")
