@@ -375,11 +375,12 @@ def main() -> None:
                 ("come", crowd_in, [same_up(part) for _ in range(options.many)]),
                 ("go", crowd, [ticket_down(files[-1]) for _ in range(options.many)]),
             ):
+                before = Sampler(server.pids[0]).now()  # the talk of before is in it, too
                 with Sampler(server.pids[0]) as sampler:
                     whole, least, most = do(port, tickets, part)
                 print(
                     f"{options.many} {way} at once: {rate(part * options.many, whole)} together; half-way each had"
-                    f" {least:.2f} to {most:.2f} of its share; memory over idle at most {sampler.most - idle:.1f} MiB"
+                    f" {least:.2f} to {most:.2f} of its share; {sampler.most - before:.1f} MiB more than before"
                 )
             tickets = [ticket_down(files[-1]) for _ in range(options.many)]
             _, heard = beside(port, "talker", lambda: crowd(port, tickets, part)[0])
