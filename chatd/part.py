@@ -63,6 +63,7 @@ class Part:
         self._filled = self.size % PAGE
         self._at = self.size - self._filled
         self._past_cache = False
+        self._may_pass = durable
         os.preadv(fd, [self._block[: self._filled]], self._at)
 
     # -- bytes --------------------------------------------------------------------------------------------------------
@@ -89,7 +90,7 @@ class Part:
         self._hashed += count
         self.size += count
         if self._filled == len(self._block):
-            self._pass_cache(self._durable)
+            self._pass_cache(self._may_pass)
             self._put()
 
     def write(self, pieces: Sequence[bytes | memoryview]) -> None:
@@ -137,7 +138,8 @@ class Part:
         except OSError as error:
             if error.errno != errno.EINVAL or not self._past_cache:
                 raise
-        self._pass_cache(False)  # a file system with rules of its own
+        self._may_pass = False  # a file system with rules of its own
+        self._pass_cache(False)
         return os.pwrite(self._fd, data, self._at)
 
     def _pass_cache(self, wanted: bool) -> None:
