@@ -117,6 +117,14 @@ class Terminal:
             raise AssertionError(f"waited for {what}; the screen:\n{held}") from None
         return found
 
+    async def ends(self) -> None:
+        """Wait until the program is over, and holds its profile no more: it says goodbye a little before."""
+
+        async def dead() -> bool:
+            return (await self._do("display-message", "-p", "-t", "t", "#{pane_dead}")).strip() == "1"
+
+        await self._test.eventually(dead, "the program to end", 40.0)
+
     def kill(self) -> None:
         """kill -9 of what runs in it."""
         os.kill(self.pid, 9)

@@ -137,10 +137,12 @@ class LookTests(ScreensTestCase):
         await self.eventually(red, "a red line below")
         await bob.type("/quit")
         await bob.shows("Bye.")
+        await bob.ends()
         again = await self.terminal("--profile", "bob")
         await again.shows(" - - - online - - - -")
         await again.type("/quit")
         await again.shows("Bye.")
+        await again.ends()
         none = await self.terminal("--profile", "bob", NO_COLOR="1")
         await none.until(lambda screen: screen.endswith("\n online"), "a line below without dashes")
 
