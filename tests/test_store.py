@@ -24,7 +24,8 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from chatd.errors import Refusal
 from chatd.model import Event
 from chatd.store import ReadTx, Tx, sqlite
-from chatd.store.database import CHECKPOINT, FEW, FILL, MANY, PATIENCE, Database
+from chatd.store.between import PATIENCE
+from chatd.store.database import CHECKPOINT, FEW, FILL, MANY, Database
 from chatd.store.log import _WINDOW as PAGE_WINDOW
 from chatd.store.migrate import COMPAT, SCHEMA, TooNew, last_seq, migrate
 from tests.memory import Client, Server, settings

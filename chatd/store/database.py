@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
-from twisted.internet.defer import Deferred, fail, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorCore
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -24,6 +24,7 @@ from chatd.errors import Refusal
 from chatd.meter import SECONDS, SIZES, Histogram
 from chatd.model import Event
 from chatd.store import ReadTx, Tx, sqlite
+from chatd.store.between import Between
 from chatd.store.keys import Mail
 from chatd.store.pool import Pool
 
@@ -41,8 +42,6 @@ MANY: Final = 8
 FILL: Final = 16
 CHECKPOINT: Final = 64
 """Commits between two checkpoints beside them."""
-PATIENCE: Final = 0.005
-"""How long (s) what is read between commits waits for one: longer takes only one that waits for the disk."""
 GLANCE: Final = 100_000
 """Steps of SQLite's machine between two glances whether a long read is still wanted: some milliseconds."""
 T = TypeVar("T")
@@ -134,20 +133,10 @@ class Database:
         self._soon = soon or (lambda do: do())
         self._waiting: deque[Work] = deque()
         self._busy = False
-        self.committing = False
-        """Whether the writer's thread is at a commit."""
-        self._began = 0.0
-        """When it began, by the reactor's clock."""
-        self._between: deque[tuple[Callable[[ReadTx], Any], Deferred[Any]]] = deque()
-        self._reading = False
-        self._gaps: deque[Deferred[None]] = deque()
-        self._impatient: Any = None
-        self._reactor: Any = reactor
+        self._between = Between(reactor, self.read)
         self._gathered = 0
         self._gather_until = 0.0
         self._closing: Deferred[None] | None = None
-        self._closed = False
-        """Whether all is worked off: nothing is read between commits any more."""
         self.under_way: dict[int, Any] = {}
         """The origins of a commit from before its events can be read until its answers are given."""
         self.meter = Meter()
@@ -209,11 +198,7 @@ class Database:
         return closing
 
     def _close(self) -> None:
-        if self._impatient is not None:
-            self._impatient.cancel()
-        self._closed = True
-        while self._between:
-            self._between.popleft()[1].errback(Failure(Refusal("DRAINING")))
+        self._between.close()
         self._checkpointer.close()
         self._scanner.close()
         self._readers.close()
@@ -247,52 +232,17 @@ class Database:
         return maybeDeferred(pool.runWithConnection, how, run).addCallback(_raised)
 
     def read_between(self, run: Callable[[ReadTx], T]) -> Deferred[T]:
-        """As `read`, for who comes in or catches up: one such read at a time, and none is begun while a commit is under
-        way. Each gives the interpreter lock up many times, and three threads that ask for it in turns keep all waiting.
-        """
-        if self._closed:
-            return fail(Refusal("DRAINING"))
-        result: Deferred[T] = Deferred()
-        self._between.append((run, result))
-        self._read_next()
-        return result
+        """As `read`, for who comes in or catches up: between two commits, and one such read at a time."""
+        return self._between.read(run)
 
     def between(self) -> Deferred[None]:
         """Fires when no commit is under way: for what takes the disk or a processor, and can wait for so long."""
-        gap: Deferred[None] = Deferred()
-        self._gaps.append(gap)
-        self._go_on()
-        return gap
+        return self._between.wait()
 
-    def _go_on(self) -> None:
-        """With what waits for the end of a commit; one that takes longer than PATIENCE is not waited for."""
-        while self._gaps and not self._commit_is_near():
-            self._gaps.popleft().callback(None)
-        self._read_next()
-
-    def _read_next(self) -> None:
-        if not self._between or self._reading or self._commit_is_near():
-            return
-        run, result = self._between.popleft()
-        self._reading = True
-
-        def done(found: Any) -> None:
-            self._reading = False
-            result.callback(found)  # a Failure goes the way of errors
-            self._read_next()
-
-        self.read(run).addBoth(done)
-
-    def _commit_is_near(self) -> bool:
-        """Whether one is under way that is worth waiting for; then what waits goes on later."""
-        wait = self._began + PATIENCE - self._reactor.seconds() if self.committing else 0.0
-        if wait > 0 and self._impatient is None:
-            self._impatient = self._reactor.callLater(wait, self._waited)
-        return wait > 0
-
-    def _waited(self) -> None:
-        self._impatient = None
-        self._go_on()
+    @property
+    def committing(self) -> bool:
+        """Whether the writer's thread is at a commit."""
+        return self._between.committing
 
     def _scan(self, held: Any, run: Callable[[ReadTx], T]) -> T | _Refused:
         """As `_read`, but for what takes long: the end of this process need not wait for it."""
@@ -341,8 +291,7 @@ class Database:
 
     def _next(self) -> None:
         batch = self._share()
-        self.committing = True
-        self._began = self._reactor.seconds()
+        self._between.begin()
         done = maybeDeferred(self._writer.runWithConnection, self._commit, batch, self._position(), self._mail())
         done.addBoth(self._answer, batch)
 
@@ -410,7 +359,7 @@ class Database:
 
     def _answer(self, outcome: tuple[list[Any], Committed] | Failure, batch: list[Work]) -> None:
         """On the reactor's thread: the answers first, then the events, which `committed` also sends off."""
-        self.committing = False
+        self._between.end()
         if isinstance(outcome, Failure):
             error = outcome.value
             refused: Any = Refusal("BUSY") if isinstance(error, Exception) and sqlite.heals(error) else outcome
@@ -428,7 +377,7 @@ class Database:
         except Exception:
             _log.failure("delivering a commit")  # the next one brings it again
         self._busy = False
-        self._go_on()
+        self._between.go_on()
         if self._waiting:
             self._gather_more()
         elif self._closing is not None:
